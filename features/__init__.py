@@ -1,0 +1,1 @@
+"""What was known at the cutoff: orders in, one row per customer out."""

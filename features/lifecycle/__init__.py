@@ -1,0 +1,1 @@
+"""Stages and segments: where a customer stands."""

@@ -1,0 +1,182 @@
+"""Settings: documented defaults, overridden by `lifestage.toml`, overridden by flags.
+
+All choices that the sources leave open stand in `defaults.toml`, so that one file answers
+"which number is it, and why?". Each room receives only its own section.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from features.errors import SettingsError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OrdersSettings(_Section):
+    """How to read order files."""
+
+    columns: dict[str, str]
+    timezone: str
+    date_format: str
+    tolerated_quarantine_share: Share
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"{name!r} is not an IANA time zone such as Europe/Paris") from error
+        return name
+
+
+class TrainingSettings(_Section):
+    """Which cutoffs to learn from and to test on."""
+
+    horizon_days: Positive
+    test_cutoffs: Positive
+    train_step_days: Positive
+    max_train_cutoffs: Positive
+    min_history_days: Positive
+    min_customers: Positive
+    min_churn_class: Positive
+    bootstrap_samples: Positive
+    max_fit_customers: Positive
+    seed: int
+
+
+class StageSettings(_Section):
+    """How stage thresholds are learned."""
+
+    min_gaps: Positive
+    at_risk_quantile: Share
+    lost_quantile: Share
+    min_at_risk_days: Positive
+    lost_to_at_risk_min_ratio: Annotated[float, Field(gt=1.0)]
+    fallback_at_risk_days: Positive
+    fallback_lost_days: Positive
+    own_rhythm_min_gaps: Positive
+    own_rhythm_min_factor: Annotated[float, Field(gt=0.0, le=1.0)]
+    own_rhythm_max_factor: Annotated[float, Field(ge=1.0)]
+    loyal_quantile: Share
+    loyal_min_order_days: Annotated[int, Field(ge=2)]
+    loyal_min_tenure_days: Positive
+
+
+class SegmentSettings(_Section):
+    """How customers are binned by recency, frequency, value and size."""
+
+    rfm_bins: Annotated[int, Field(ge=2, le=9)]
+    large_value_share: Share
+    medium_value_share: Share
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> "SegmentSettings":
+        if self.large_value_share + self.medium_value_share > 1.0:
+            raise ValueError("large_value_share + medium_value_share exceed 1")
+        return self
+
+
+class ValueSettings(_Section):
+    """How orders become money."""
+
+    margin: Share
+    annual_discount_rate: Annotated[float, Field(ge=0.0, lt=10.0)]
+    interval_coverage: Annotated[float, Field(gt=0.0, lt=1.0)]
+    next_order_max_days: Positive
+
+
+class GateSettings(_Section):
+    """What a challenger must achieve."""
+
+    churn_log_loss_margin: float
+    churn_auc_margin: float
+    churn_max_ece: Share
+    next_stage_log_loss_margin: float
+    value_mae_relative_margin: float
+    value_max_relative_bias: float
+
+
+class ServingSettings(_Section):
+    """Where the service listens and what it accepts."""
+
+    host: str
+    port: Annotated[int, Field(ge=0, le=65535)]
+    keep_runs: Positive
+    max_customers_per_request: Positive
+    max_orders_per_customer: Positive
+    max_body_bytes: Positive
+    max_list_rows: Positive
+
+
+class Settings(_Section):
+    """All settings of one run."""
+
+    orders: OrdersSettings
+    training: TrainingSettings
+    stages: StageSettings
+    segments: SegmentSettings
+    value: ValueSettings
+    gate: GateSettings
+    serving: ServingSettings
+
+
+def load_settings(path: Path | None = None, *, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
+    """Load the defaults, then a `lifestage.toml`, then overrides such as flags.
+
+    Args:
+        path: A TOML file, or None for the defaults alone.
+        overrides: Section name → key → value; None values are skipped.
+
+    Raises:
+        SettingsError: If the file is missing or not TOML, a key is unknown, or a value is out of range.
+    """
+    layers = [_load_defaults(), _load_toml(path) if path else {}, _given(overrides or {})]
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"Setting {key}: {first['msg']}.",
+            remedy="Correct it in lifestage.toml or in the flag; features/defaults.toml lists every key with its meaning.",
+        ) from None
+
+
+def _load_defaults() -> dict[str, Any]:
+    return tomllib.loads(resources.files("features").joinpath("defaults.toml").read_text(encoding="utf-8"))
+
+
+def _load_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"No settings file at {path}.", remedy="Give an existing file to --config, or leave it out.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}.", remedy="Correct the line that it names.") from None
+
+
+def _given(overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {section: {k: v for k, v in values.items() if v is not None} for section, values in overrides.items()}
+
+
+def _merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in layer.items():
+        both_tables = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both_tables else value
+    return merged

@@ -1,0 +1,51 @@
+"""A snapshot: one cutoff, one horizon, and the only code that compares time with them."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import narwhals as nw
+
+_EPOCH = date(1970, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is known strictly before a cutoff, and what came within a horizon after it.
+
+    Args:
+        cutoff_day: Day number (days since 1970-01-01 in the shop's zone) of the as-of date; history ends at its midnight.
+        horizon_days: Length of the outcome window in days, 0 where no outcome is asked for.
+    """
+
+    cutoff_day: int
+    horizon_days: int = 0
+
+    @property
+    def end_day(self) -> int:
+        """Return the first day after the outcome window."""
+        return self.cutoff_day + self.horizon_days
+
+    def history(self, orders: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+        """Keep the orders before the cutoff; `age_days` counts back from it, so the youngest order has age 1."""
+        return orders.filter(nw.col("day") < self.cutoff_day).with_columns(
+            age_days=nw.lit(self.cutoff_day, nw.Int64) - nw.col("day")
+        )
+
+    def outcome(self, orders: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+        """Keep the orders in `[cutoff, cutoff + horizon)`."""
+        return orders.filter((nw.col("day") >= self.cutoff_day) & (nw.col("day") < self.end_day))
+
+    def at_horizon(self) -> "Snapshot":
+        """Return the snapshot whose cutoff is this one's end."""
+        return Snapshot(cutoff_day=self.end_day)
+
+
+def to_day(when: date) -> int:
+    """Convert a calendar date in the shop's zone to its day number."""
+    return (when - _EPOCH).days
+
+
+def to_date(day: int) -> date:
+    """Convert a day number to the calendar date in the shop's zone."""
+    return _EPOCH + timedelta(days=day)
