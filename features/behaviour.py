@@ -41,9 +41,7 @@ COUNTS = (
 _SILENCE = exact("last_age_days")
 _MEAN_GAP = ratio(RECENCY_DAYS, FREQUENCY)
 _MEAN_VALUE = exact("total_micros") / exact("n_order_days")
-_GAP_VARIANCE = ratio(
-    FREQUENCY * exact("sum_gap_squares") - RECENCY_DAYS * RECENCY_DAYS, FREQUENCY * (FREQUENCY - 1.0)
-)
+_GAP_VARIANCE = ratio(FREQUENCY * exact("sum_gap_squares") - RECENCY_DAYS * RECENCY_DAYS, FREQUENCY * (FREQUENCY - 1.0))
 _STD_GAP = _GAP_VARIANCE.sqrt()
 
 _RHYTHM = (

@@ -23,7 +23,10 @@ def build_order_days(orders: nw.LazyFrame[Any], snapshot: Snapshot) -> nw.LazyFr
     days = (
         snapshot.history(orders)
         .group_by("customer_id", "day", "age_days")
-        .agg(nw.col("amount_micros").sum().cast(nw.Int64).alias("value_micros"), nw.len().cast(nw.Int64).alias("n_orders"))
+        .agg(
+            nw.col("amount_micros").sum().cast(nw.Int64).alias("value_micros"),
+            nw.len().cast(nw.Int64).alias("n_orders"),
+        )
     )
     by_customer = {"order_by": "day"}
     weekday = (nw.col("day") + _WEEKDAY_OF_DAY_ZERO) % 7

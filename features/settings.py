@@ -51,6 +51,7 @@ class TrainingSettings(_Section):
     min_history_days: Positive
     min_customers: Positive
     min_churn_class: Positive
+    process_weight: Share
     bootstrap_samples: Positive
     max_fit_customers: Positive
     seed: int
@@ -165,7 +166,9 @@ def _load_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SettingsError(f"No settings file at {path}.", remedy="Give an existing file to --config, or leave it out.") from None
+        raise SettingsError(
+            f"No settings file at {path}.", remedy="Give an existing file to --config, or leave it out."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}.", remedy="Correct the line that it names.") from None
 

@@ -1,0 +1,1 @@
+"""Reading files of orders into validated rows."""

@@ -1,0 +1,92 @@
+"""Scoring: orders in, one score per customer out, for a whole base and for one request alike."""
+
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import polars as pl
+
+from features.lifecycle.stages import STAGES
+from features.snapshot import Snapshot, to_date
+from features.table import build_customer_table
+from serving.columns import SCORE_SCHEMA
+from training.bundle import Bundle
+from training.models.lifecycle import Answer, LifecycleModel
+
+FLAGS = {
+    "one_order": "one order day only: the answer leans on what such customers do on average",
+    "short_history": "the first order is younger than the horizon",
+    "no_value": "no repeat order with a value: the order value is the shop's mean",
+    "fallback_thresholds": "the shop has too few gaps: stages follow the documented 90/180-day bands",
+    "fallback_churn": "the shop has too few churners or returners: churn comes from the purchase process alone",
+    "no_order_expected": "no next order is likelier than not, or it lies too far ahead to date",
+}
+
+
+def score_orders(bundle: Bundle, orders: Any, *, cutoff_day: int) -> pl.DataFrame:
+    """Score every customer with an order before the cutoff.
+
+    Args:
+        bundle: The model to answer with.
+        orders: Validated orders (`customer_id, day, amount_micros`, …): a DuckDB relation, a Polars frame, or any
+            frame that narwhals wraps.
+        cutoff_day: Day number of the as-of date.
+
+    Returns:
+        One row per customer, sorted by `customer_id`, with the columns of `SCORE_SCHEMA`.
+    """
+    model = bundle.model
+    snapshot = Snapshot(cutoff_day, model.horizon_days)
+    table = build_customer_table(nw.from_native(orders).lazy(), snapshot, rule=model.stage_rule)
+    if table.is_empty():
+        return pl.DataFrame(schema=SCORE_SCHEMA)
+    answer = model.answer(table)
+    forecast = answer.forecast
+    next_order_day = _next_order_days(answer, model, cutoff_day)
+    columns = {
+        "customer_id": table["customer_id"],
+        "as_of": [to_date(cutoff_day).isoformat()] * table.height,
+        "horizon_days": np.full(table.height, model.horizon_days),
+        "model_version": [bundle.manifest.version] * table.height,
+        "stage": table["stage"],
+        "stage_since": _iso(table["stage_since_day"]),
+        "p_churn": answer.p_churn,
+        "p_alive": forecast.p_alive,
+        **{f"p_next_{stage}": answer.p_next_stage[:, i] for i, stage in enumerate(STAGES)},
+        "expected_orders": forecast.expected_orders,
+        "expected_order_value": forecast.expected_order_value,
+        "next_order_on": _iso(next_order_day),
+        "historic_value": table["historic_value"],
+        "clv_12m": forecast.clv_12m,
+        "clv_12m_low": forecast.clv_12m_low,
+        "clv_12m_high": forecast.clv_12m_high,
+        "clv_by_month": forecast.clv_by_month.tolist(),
+        "rfm": model.segments.rfm(table),
+        "size": model.segments.size(table),
+        "value_at_risk": answer.p_churn * forecast.clv_12m,
+        "flags": _flags(table, model, next_order_day),
+    }
+    return pl.DataFrame(columns, schema=SCORE_SCHEMA)
+
+
+def _next_order_days(answer: Answer, model: LifecycleModel, cutoff_day: int) -> pl.Series:
+    wait = pl.Series(answer.forecast.next_order_days, nan_to_null=True).round()
+    kept = wait.set((wait > model.value.next_order_max_days).fill_null(value=False), None)
+    return (kept + cutoff_day).cast(pl.Int64)
+
+
+def _iso(days: pl.Series) -> pl.Series:
+    return days.cast(pl.Int32).cast(pl.Date).dt.to_string("iso")
+
+
+def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: pl.Series) -> pl.Series:
+    conditions = {
+        "one_order": pl.col("frequency") == 0,
+        "short_history": pl.col("T_days") < model.horizon_days,
+        "no_value": pl.col("monetary_value").fill_null(0.0) <= 0,
+        "fallback_thresholds": pl.lit(model.stage_rule.is_fallback),
+        "fallback_churn": pl.lit(model.churn.trees is None),
+        "no_order_expected": pl.lit(next_order_day.is_null()),
+    }
+    codes = [pl.when(condition).then(pl.lit(code)) for code, condition in conditions.items()]
+    return table.select(flags=pl.concat_str(codes, separator=",", ignore_nulls=True))["flags"]

@@ -1,0 +1,1 @@
+"""Learning from many cutoffs: labels, models, backtests, promotion, the bundle."""

@@ -1,0 +1,225 @@
+"""The bundle: a model as a folder of JSON and tree text, hashed, without pickle and without customers.
+
+manifest.json     what it is: version, sha256 of each file, catalogue, thresholds, window, evaluation
+model.json        parameters
+churn.txt         LightGBM text, where churn was learned
+next_stage.txt    LightGBM text, where the next stage was learned
+golden.json       answers that must come out the same when it loads
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from features.catalogue import catalogue_hash
+from features.errors import BundleError
+from features.lifecycle.segments import Segments
+from features.lifecycle.stages import StageRule
+from features.settings import ValueSettings
+from features.table import FEATURES
+from training.golden import agrees, golden_answers
+from training.models.churn import ChurnModel
+from training.models.inputs import INPUT_NAMES
+from training.models.lifecycle import LifecycleModel
+from training.models.next_stage import NextStageModel
+from training.models.purchase_process import PurchaseProcess
+from training.models.trees import Trees
+
+FORMAT = 1
+_MODEL, _GOLDEN, _MANIFEST = "model.json", "golden.json", "manifest.json"
+_TREES = {"churn": "churn.txt", "next_stage": "next_stage.txt"}
+_LIBRARIES = ("numpy", "scipy", "polars", "narwhals", "lightgbm")
+_REMEDY = "Train again, or promote another version (lifestage models lists them)."
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    Args:
+        version: `<as-of date>-<hash of the contents>`; equal versions are equal bytes.
+        format: Of the bundle's layout.
+        horizon_days: Of every probability it gives.
+        timezone: In which the shop's days begin.
+        trained_as_of: ISO date; nothing at or after it was seen.
+        data: Counts, window and digest of the orders; nothing of any customer.
+        catalogue: The features, in order, as the model card prints them.
+        catalogue_hash: Hash of the catalogue.
+        stage_rule: Stage thresholds, readable.
+        evaluation: The ladder of the backtest that this bundle's training ran.
+        drivers: Input name → share of the churn trees' gain, greatest first.
+        libraries: Name → version it was trained with.
+        files: File name → sha256.
+    """
+
+    version: str
+    format: int
+    horizon_days: int
+    timezone: str
+    trained_as_of: str
+    data: dict[str, Any]
+    catalogue: list[dict[str, str]]
+    catalogue_hash: str
+    stage_rule: dict[str, Any]
+    evaluation: dict[str, Any]
+    drivers: dict[str, float]
+    libraries: dict[str, str]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A loaded model and what it says of itself."""
+
+    manifest: Manifest
+    model: LifecycleModel
+
+
+def write_bundle(
+    folder: Path,
+    model: LifecycleModel,
+    *,
+    timezone: str,
+    trained_as_of: str,
+    data: dict[str, Any],
+    evaluation: dict[str, Any],
+) -> Path:
+    """Write a bundle under `folder`, named by its version; an equal one that stands there is left as it is.
+
+    Returns:
+        The bundle's folder.
+    """
+    texts = _texts(model)
+    manifest = Manifest(
+        version="",
+        format=FORMAT,
+        horizon_days=model.horizon_days,
+        timezone=timezone,
+        trained_as_of=trained_as_of,
+        data=data,
+        catalogue=[feature.describe() for feature in FEATURES],
+        catalogue_hash=catalogue_hash(FEATURES),
+        stage_rule=model.stage_rule.to_dict(),
+        evaluation=evaluation,
+        drivers=_drivers(model),
+        libraries={name: metadata.version(name) for name in _LIBRARIES},
+        files={name: _hash(text) for name, text in texts.items()},
+    )
+    version = f"{trained_as_of.replace('-', '')}-{_hash(_dump(asdict(manifest)))[:10]}"
+    target = folder / version
+    if not target.exists():
+        _write_whole(target, {**texts, _MANIFEST: _dump(asdict(replace(manifest, version=version)))})
+    return target
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Load a bundle: hashes, then structure, then golden rows; only then is it believed.
+
+    Raises:
+        BundleError: If any of these fails, or the bundle was made for another feature catalogue.
+    """
+    manifest = read_manifest(folder)
+    allowed = {_MODEL, _GOLDEN, *_TREES.values()}
+    if not {_MODEL, _GOLDEN} <= manifest.files.keys() <= allowed:
+        raise BundleError(f"Bundle {folder.name} lists unknown or missing files.", remedy=_REMEDY)
+    if manifest.catalogue_hash != catalogue_hash(FEATURES):
+        raise BundleError(f"Bundle {folder.name} was trained on another feature catalogue.", remedy="Train again.")
+    texts = {name: _read_checked(folder / name, expected) for name, expected in manifest.files.items()}
+    try:
+        model = _build_model(json.loads(texts[_MODEL], parse_constant=_refuse_constant), texts)
+        golden = json.loads(texts[_GOLDEN], parse_constant=_refuse_constant)
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(f"Bundle {folder.name} cannot be read: {type(error).__name__}.", remedy=_REMEDY) from None
+    if not agrees(golden, golden_answers(model)):
+        raise BundleError(f"Bundle {folder.name} does not reproduce its golden rows here.", remedy=_REMEDY)
+    return Bundle(manifest, model)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a bundle's manifest alone.
+
+    Raises:
+        BundleError: If there is none, it is not of this format, or its contents were altered.
+    """
+    try:
+        values = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        manifest = Manifest(**values)
+    except (OSError, TypeError, ValueError) as error:
+        raise BundleError(f"{folder.name} holds no readable manifest: {error}.", remedy=_REMEDY) from None
+    sealed = _hash(_dump(asdict(replace(manifest, version=""))))[:10]
+    if manifest.format != FORMAT or not manifest.version.endswith(f"-{sealed}"):
+        raise BundleError(f"The manifest of {folder.name} was altered or is of another format.", remedy=_REMEDY)
+    return manifest
+
+
+def _texts(model: LifecycleModel) -> dict[str, str]:
+    trees = {_TREES[name]: part.text for name, part in _tree_parts(model).items() if part is not None}
+    return {_MODEL: _dump(model.to_dict()), _GOLDEN: _dump(golden_answers(model)), **trees}
+
+
+def _tree_parts(model: LifecycleModel) -> Mapping[str, Trees | None]:
+    return {"churn": model.churn.trees, "next_stage": model.next_stage.trees}
+
+
+def _build_model(values: dict[str, Any], texts: Mapping[str, str]) -> LifecycleModel:
+    trees = {name: Trees(texts[file], len(INPUT_NAMES)) if file in texts else None for name, file in _TREES.items()}
+    return LifecycleModel(
+        horizon_days=int(values["horizon_days"]),
+        stage_rule=StageRule.from_dict(values["stage_rule"]),
+        segments=Segments.from_dict(values["segments"]),
+        process=PurchaseProcess.from_dict(values["process"]),
+        churn=ChurnModel.from_dict(values["churn"], trees["churn"]),
+        next_stage=NextStageModel.from_dict(values["next_stage"], trees["next_stage"]),
+        value=ValueSettings.model_validate(values["value"]),
+    )
+
+
+def _drivers(model: LifecycleModel) -> dict[str, float]:
+    if model.churn.trees is None:
+        return {}
+    shares = zip(INPUT_NAMES, model.churn.trees.gain_importance().tolist(), strict=True)
+    return {name: round(share, 6) for name, share in sorted(shares, key=lambda pair: -pair[1]) if share > 0}
+
+
+def _read_checked(path: Path, expected: str) -> str:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path.parent.name}/{path.name} cannot be read: {error.strerror}.", remedy=_REMEDY) from None
+    if path.is_symlink() or sha256(raw).hexdigest() != expected:
+        raise BundleError(f"{path.parent.name}/{path.name} is not the file that was sealed.", remedy=_REMEDY)
+    return raw.decode("utf-8")
+
+
+def _write_whole(target: Path, texts: Mapping[str, str]) -> None:
+    """Write into a folder beside the target, then rename: the target is whole or absent."""
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft.mkdir(parents=True)
+    try:
+        for name, text in texts.items():
+            (draft / name).write_text(text, encoding="utf-8", newline="\n")
+        draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _dump(values: Any) -> str:
+    return json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode("utf-8")).hexdigest()
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")

@@ -1,0 +1,1 @@
+"""What learns: each fitter returns a model of `training.models`."""

@@ -1,0 +1,154 @@
+"""Learn the one answer from many cutoffs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.optimize import minimize_scalar
+from sklearn.linear_model import LogisticRegression
+
+from features.errors import InsufficientHistoryError
+from features.lifecycle.segments import learn_segments
+from features.lifecycle.stages import STAGES, StageRule
+from features.settings import Settings
+from training.fitters.btyd import fit_bg_nbd, fit_gamma_gamma
+from training.fitters.trees import fit_trees, out_of_fold
+from training.metrics import log_loss_multiclass
+from training.models.churn import ChurnModel, ProbabilityCalibrator, logit
+from training.models.inputs import model_inputs, purchase_summary, stage_codes
+from training.models.lifecycle import LifecycleModel
+from training.models.next_stage import NextStageModel, sharpen
+from training.models.purchase_process import PurchaseProcess
+
+_TEMPERATURES = (0.5, 3.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Customers at one cutoff with what came after it.
+
+    Args:
+        table: Customer table at the cutoff.
+        labels: Outcomes, row for row.
+    """
+
+    table: pl.DataFrame
+    labels: pl.DataFrame
+
+
+def fit_lifecycle_model(
+    examples: tuple[Examples, ...],
+    present: pl.DataFrame,
+    *,
+    rule: StageRule,
+    settings: Settings,
+    advance: Callable[[str], None] = lambda _: None,
+) -> LifecycleModel:
+    """Learn from the training cutoffs, and fit the purchase process to the present.
+
+    Args:
+        examples: One per training cutoff, youngest first; every outcome was known at the present cutoff.
+        present: Customer table at the cutoff at which the model must answer.
+        rule: The stage rule behind all these tables.
+        settings: Horizon, seed, value and segment settings.
+        advance: Told the name of each step before it begins.
+
+    Raises:
+        InsufficientHistoryError: If there are too few customers or repeat buyers.
+    """
+    if present.height < settings.training.min_customers:
+        raise InsufficientHistoryError(
+            f"There are {present.height} customers with an order before the cutoff, "
+            f"fewer than the {settings.training.min_customers} that training takes.",
+            remedy="Give more history; training.min_customers in lifestage.toml is the limit.",
+        )
+    table = pl.concat([e.table for e in examples])
+    labels = pl.concat([e.labels for e in examples])
+    inputs = model_inputs(table)
+    advance("purchase process")
+    process = fit_process(present)
+    advance("churn")
+    churn = _fit_churn(inputs, table["customer_id"], labels, settings)
+    advance("next stage")
+    next_stage = _fit_next_stage(inputs, table, labels, settings)
+    return LifecycleModel(
+        horizon_days=settings.training.horizon_days,
+        stage_rule=rule,
+        segments=learn_segments(present, settings.segments),
+        process=process,
+        churn=churn,
+        next_stage=next_stage,
+        value=settings.value,
+    )
+
+
+def fit_process(table: pl.DataFrame) -> PurchaseProcess:
+    """Fit the purchase process to a customer table."""
+    summary = purchase_summary(table)
+    return PurchaseProcess(fit_bg_nbd(summary).model, fit_gamma_gamma(summary).model)
+
+
+def count_transitions(table: pl.DataFrame, labels: pl.DataFrame) -> npt.NDArray[np.float64]:
+    """Count moves from stage to stage among those who ordered.
+
+    Returns:
+        Shape (n_stages, n_stages), rows sum to 1. One observation, spread as the moves of all customers are, is added
+        to each row, so that a stage nobody left yet still has an answer.
+    """
+    ordered = ~labels["is_churned"].to_numpy()
+    moves = np.zeros((len(STAGES), len(STAGES)))
+    np.add.at(moves, (stage_codes(table["stage"])[ordered], stage_codes(labels["next_stage"])[ordered]), 1.0)
+    overall = moves.sum(axis=0)
+    overall[STAGES.index("first_time_buyer")] = 0.0
+    overall[STAGES.index("repeat")] += 1.0
+    moves += overall / overall.sum()
+    return np.asarray(moves / moves.sum(axis=1, keepdims=True))
+
+
+def _fit_churn(
+    inputs: npt.NDArray[np.float64], customer_ids: pl.Series, labels: pl.DataFrame, settings: Settings
+) -> ChurnModel:
+    target = labels["is_churned"].to_numpy().astype(np.int64)
+    if min(target.sum(), target.size - target.sum()) < settings.training.min_churn_class:
+        return ChurnModel(trees=None, calibrator=ProbabilityCalibrator(), process_weight=1.0)
+    seed = settings.training.seed
+    held_out = out_of_fold(inputs, target, customer_ids, n_classes=2, seed=seed)
+    return ChurnModel(
+        trees=fit_trees(inputs, target, n_classes=2, seed=seed),
+        calibrator=_fit_calibrator(held_out, target),
+        process_weight=settings.training.process_weight,
+    )
+
+
+def _fit_calibrator(p: npt.NDArray[np.float64], target: npt.NDArray[np.int64]) -> ProbabilityCalibrator:
+    fitted = LogisticRegression(C=1e6).fit(logit(p)[:, None], target)
+    return ProbabilityCalibrator(slope=float(fitted.coef_[0, 0]), intercept=float(fitted.intercept_[0]))
+
+
+def _fit_next_stage(
+    inputs: npt.NDArray[np.float64], table: pl.DataFrame, labels: pl.DataFrame, settings: Settings
+) -> NextStageModel:
+    transitions = count_transitions(table, labels)
+    ordered = ~labels["is_churned"].to_numpy()
+    codes = stage_codes(labels["next_stage"])[ordered]
+    classes, target = np.unique(codes, return_inverse=True)
+    smallest = np.bincount(target).min() if target.size else 0
+    if classes.size < 3 or smallest < settings.training.min_churn_class:
+        return NextStageModel(transitions)
+    rows, ids, seed = inputs[ordered], table["customer_id"].filter(pl.Series(ordered)), settings.training.seed
+    held_out = out_of_fold(rows, target, ids, n_classes=classes.size, seed=seed)
+    return NextStageModel(
+        transitions=transitions,
+        trees=fit_trees(rows, target, n_classes=classes.size, seed=seed),
+        classes=tuple(int(c) for c in classes),
+        temperature=_fit_temperature(held_out, target),
+    )
+
+
+def _fit_temperature(p: npt.NDArray[np.float64], target: npt.NDArray[np.int64]) -> float:
+    found = minimize_scalar(
+        lambda t: log_loss_multiclass(target, sharpen(p, t)), bounds=_TEMPERATURES, method="bounded"
+    )
+    return float(found.x)

@@ -1,0 +1,195 @@
+"""How good predictions are: pure functions on arrays, one element per customer.
+
+`y` is the outcome (1 where it happened), `p` its predicted probability. A metric that is undefined on the data
+(AUC with one class, a bias relative to nothing) is NaN, and the caller says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+from sklearn.metrics import brier_score_loss, mean_absolute_error
+
+FloatArray = npt.NDArray[np.float64]
+Array = npt.NDArray[Any]
+Metric = Callable[..., float]
+
+PROBABILITY_FLOOR = 1e-15
+CALIBRATION_BINS = 10
+TOP_SHARE = 0.10
+
+
+class Interval(NamedTuple):
+    """A bootstrap interval; both bounds are NaN where the metric was defined on no draw."""
+
+    low: float
+    high: float
+
+
+class Difference(NamedTuple):
+    """A metric's value for the first model minus that for the second, with its bootstrap interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+class ReliabilityBins(NamedTuple):
+    """Equal-width probability bins that hold customers.
+
+    Attributes:
+        mean_p: (n_bins,) mean predicted probability.
+        share: (n_bins,) observed share of outcomes.
+        n_customers: (n_bins,) customers.
+    """
+
+    mean_p: FloatArray
+    share: FloatArray
+    n_customers: npt.NDArray[np.intp]
+
+
+def auc(y: Array, score: Array) -> float:
+    """Compute the area under the ROC curve as the Mann-Whitney statistic; NaN where only one class is present."""
+    is_positive = np.asarray(y) > 0
+    n_positive = int(is_positive.sum())
+    n_negative = len(is_positive) - n_positive
+    if n_positive == 0 or n_negative == 0:
+        return float("nan")
+    rank_sum = float(rankdata(score)[is_positive].sum())
+    return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+
+
+def log_loss_binary(y: Array, p: Array) -> float:
+    """Compute the mean negative log-likelihood of a yes-or-no outcome, probabilities clipped at 1e-15."""
+    clipped = np.clip(np.asarray(p, dtype=np.float64), PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
+    return _mean(-np.where(np.asarray(y) > 0, np.log(clipped), np.log1p(-clipped)))
+
+
+def log_loss_multiclass(y: Array, p: Array) -> float:
+    """Compute the mean negative log-likelihood of class numbers `y` (n,) under `p` (n, k), clipped at 1e-15."""
+    classes = np.asarray(y, dtype=np.intp)
+    chosen = np.asarray(p, dtype=np.float64)[np.arange(len(classes)), classes]
+    return _mean(-np.log(np.clip(chosen, PROBABILITY_FLOOR, 1.0)))
+
+
+def brier(y: Array, p: Array) -> float:
+    """Compute the mean squared difference of probability and outcome."""
+    return float(brier_score_loss(y, p, pos_label=1)) if len(y) else float("nan")
+
+
+def bin_probabilities(y: Array, p: Array, *, n_bins: int = CALIBRATION_BINS) -> ReliabilityBins:
+    """Sort customers into equal-width bins of `p`: [0, 1/n), …, [1 − 1/n, 1]. Empty bins are left out."""
+    probabilities = np.asarray(p, dtype=np.float64)
+    bins = np.clip((probabilities * n_bins).astype(np.intp), 0, n_bins - 1)
+    count = np.bincount(bins, minlength=n_bins)
+    used = count > 0
+    mean_p = np.bincount(bins, weights=probabilities, minlength=n_bins)[used] / count[used]
+    share = np.bincount(bins, weights=np.asarray(y, dtype=np.float64), minlength=n_bins)[used] / count[used]
+    return ReliabilityBins(mean_p, share, count[used])
+
+
+def expected_calibration_error(y: Array, p: Array) -> float:
+    """Compute the mean gap of predicted and observed share over 10 equal-width bins, weighted by customers."""
+    if len(y) == 0:
+        return float("nan")
+    bins = bin_probabilities(y, p)
+    return float(np.average(np.abs(bins.mean_p - bins.share), weights=bins.n_customers))
+
+
+def mae(observed: Array, predicted: Array) -> float:
+    """Compute the mean absolute error per customer."""
+    return float(mean_absolute_error(observed, predicted)) if len(observed) else float("nan")
+
+
+def relative_bias(observed: Array, predicted: Array) -> float:
+    """Compute (Σ predicted − Σ observed) / Σ observed; NaN where nothing was observed."""
+    total = float(np.sum(observed))
+    return (float(np.sum(predicted)) - total) / total if total != 0 else float("nan")
+
+
+def spearman(observed: Array, predicted: Array) -> float:
+    """Compute the rank correlation, ties averaged; NaN where either side is constant."""
+    ranks = [rankdata(values) - (len(values) + 1) / 2 for values in (observed, predicted)]
+    norm = float(np.sqrt((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1])))
+    return float(ranks[0] @ ranks[1]) / norm if norm > 0 else float("nan")
+
+
+def top_decile_share(outcome: Array, score: Array) -> float:
+    """Compute the share of all outcome caught in the tenth of customers with the highest scores.
+
+    Customers with tied scores share their outcome evenly, so that the order of rows does not matter.
+    A tenth of n is fractional where n is not a multiple of 10. NaN where nothing was observed.
+    """
+    total = float(np.sum(outcome))
+    if total == 0:
+        return float("nan")
+    customers, caught = gain_curve(outcome, score)
+    return float(np.interp(TOP_SHARE, customers, caught))
+
+
+def top_decile_lift(outcome: Array, score: Array) -> float:
+    """Compute how much more outcome the top tenth by score holds than a tenth drawn at random."""
+    return top_decile_share(outcome, score) / TOP_SHARE
+
+
+def gain_curve(outcome: Array, score: Array) -> tuple[FloatArray, FloatArray]:
+    """Compute the share of outcome caught against the share of customers taken, best scores first.
+
+    Returns:
+        Two arrays from 0 to 1, one point per distinct score after the origin.
+    """
+    distinct, inverse = np.unique(-np.asarray(score, dtype=np.float64), return_inverse=True)
+    taken = np.cumsum(np.bincount(inverse, minlength=len(distinct)))
+    caught = np.cumsum(np.bincount(inverse, weights=np.asarray(outcome, dtype=np.float64), minlength=len(distinct)))
+    return np.append(0.0, taken / taken[-1]), np.append(0.0, caught / caught[-1])
+
+
+def interval_coverage(observed: Array, low: Array, high: Array) -> float:
+    """Compute the share of outcomes inside their intervals, bounds included."""
+    return _mean((np.asarray(observed) >= low) & (np.asarray(observed) <= high))
+
+
+def bootstrap_interval(metric: Metric, *arrays: Array, n_samples: int, seed: int, coverage: float = 0.90) -> Interval:
+    """Compute a percentile bootstrap interval of `metric(*arrays)`, drawing customers whole.
+
+    Draws on which the metric is undefined are left out.
+    """
+    draws = _draw_rows(len(arrays[0]), n_samples, seed)
+    return _percentiles([metric(*(array[rows] for array in arrays)) for rows in draws], coverage)
+
+
+def paired_bootstrap_difference(
+    metric: Metric, outcome: Array, first: Array, second: Array, *, n_samples: int, seed: int, coverage: float = 0.90
+) -> Difference:
+    """Compare two models on the same customers: metric(outcome, first) − metric(outcome, second).
+
+    Each draw takes the same customers for both models, so that what makes a draw hard cancels.
+    """
+
+    def differ(y: Array, one: Array, other: Array) -> float:
+        return metric(y, one) - metric(y, other)
+
+    interval = bootstrap_interval(differ, outcome, first, second, n_samples=n_samples, seed=seed, coverage=coverage)
+    return Difference(differ(outcome, first, second), *interval)
+
+
+def _draw_rows(n: int, n_samples: int, seed: int) -> list[npt.NDArray[np.int64]]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, n, size=n) for _ in range(n_samples if n else 0)]
+
+
+def _percentiles(values: list[float], coverage: float) -> Interval:
+    defined = np.array([value for value in values if not np.isnan(value)])
+    if len(defined) == 0:
+        return Interval(float("nan"), float("nan"))
+    tail = 0.5 * (1.0 - coverage)
+    low, high = np.quantile(defined, [tail, 1.0 - tail])
+    return Interval(float(low), float(high))
+
+
+def _mean(values: Array) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")

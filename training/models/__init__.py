@@ -1,0 +1,1 @@
+"""Models as parameters and formulas: they answer, and learn nothing."""

@@ -1,0 +1,82 @@
+"""One answer: churn, next stage and value of each customer, coherent by construction."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.lifecycle.segments import Segments
+from features.lifecycle.stages import StageRule
+from features.settings import ValueSettings
+from training.models.churn import ChurnModel
+from training.models.inputs import model_inputs, purchase_summary, stage_codes
+from training.models.next_stage import NextStageModel, join_branches
+from training.models.purchase_process import Forecast, PurchaseProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model says of n customers, in the order of the table.
+
+    Args:
+        p_churn: P(no order in the horizon), shape (n,).
+        p_next_stage: P(stage at the horizon's end), shape (n, n_stages), columns as `STAGES`.
+        forecast: Orders and value, tied to `p_churn`.
+    """
+
+    p_churn: npt.NDArray[np.float64]
+    p_next_stage: npt.NDArray[np.float64]
+    forecast: Forecast
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleModel:
+    """Everything needed to answer for a customer table; parameters only.
+
+    Args:
+        horizon_days: Length of the outcome window that `p_churn` speaks of.
+        stage_rule: Frozen stage thresholds.
+        segments: Frozen RFM bins and sizes.
+        process: The purchase process behind orders and value.
+        churn: The root of the answer.
+        next_stage: The order branch of the next stage.
+        value: How orders become money.
+    """
+
+    horizon_days: int
+    stage_rule: StageRule
+    segments: Segments
+    process: PurchaseProcess
+    churn: ChurnModel
+    next_stage: NextStageModel
+    value: ValueSettings
+
+    def answer(self, table: pl.DataFrame) -> Answer:
+        """Answer for every row of a customer table built with this model's stage rule and horizon."""
+        summary, inputs = purchase_summary(table), model_inputs(table)
+        p_no_order = self.process.bg_nbd.p_no_order(summary, horizon_days=self.horizon_days)
+        p_churn = self.churn.p_churn(inputs, p_no_order)
+        p_given_order = self.next_stage.p_given_order(inputs, stage_codes(table["stage"]))
+        forecast = self.process.predict(
+            summary,
+            p_churn,
+            horizon_days=self.horizon_days,
+            margin=self.value.margin,
+            annual_discount_rate=self.value.annual_discount_rate,
+            interval_coverage=self.value.interval_coverage,
+        )
+        return Answer(p_churn, join_branches(p_churn, stage_codes(table["stage_if_silent"]), p_given_order), forecast)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every parameter that is not trees as JSON values."""
+        return {
+            "horizon_days": self.horizon_days,
+            "stage_rule": self.stage_rule.to_dict(),
+            "segments": self.segments.to_dict(),
+            "process": self.process.to_dict(),
+            "churn": self.churn.to_dict(),
+            "next_stage": self.next_stage.to_dict(),
+            "value": self.value.model_dump(),
+        }

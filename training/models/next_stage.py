@@ -1,0 +1,73 @@
+"""Next stage: where a customer stands at the end of the horizon, given that an order comes."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from features.lifecycle.stages import STAGES
+from training.models.trees import Trees
+
+Matrix = npt.NDArray[np.float64]
+_IMPOSSIBLE = STAGES.index("first_time_buyer")  # whoever orders again has two order days at least
+
+
+@dataclass(frozen=True, slots=True)
+class NextStageModel:
+    """P(next stage | at least one order in the horizon).
+
+    Args:
+        transitions: Shape (n_stages, n_stages): row = stage at the cutoff, column = stage at the horizon's end, among
+            those who ordered. Rows sum to 1. The Markov rung, and the answer where there are no trees.
+        trees: Multiclass trees over `classes`, or None.
+        classes: Positions in `STAGES` of the trees' classes.
+        temperature: Divides the trees' log-probabilities before they are normalised again (Guo et al. 2017, On
+            calibration of modern neural networks, eq. 9).
+    """
+
+    transitions: Matrix
+    trees: Trees | None = None
+    classes: tuple[int, ...] = ()
+    temperature: float = 1.0
+
+    def p_given_order(self, inputs: Matrix, stage_code: npt.NDArray[np.int64]) -> Matrix:
+        """Return P(stage at the horizon's end | an order comes), shape (n, n_stages); rows sum to 1."""
+        if self.trees is None:
+            return self.transitions[stage_code]
+        p = np.zeros((inputs.shape[0], len(STAGES)))
+        p[:, list(self.classes)] = sharpen(self.trees.predict(inputs), self.temperature)
+        p[:, _IMPOSSIBLE] = 0.0
+        return np.asarray(p / p.sum(axis=1, keepdims=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is not trees as JSON values."""
+        return {
+            "transitions": self.transitions.tolist(),
+            "classes": list(self.classes),
+            "temperature": self.temperature,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], trees: Trees | None) -> Self:
+        """Rebuild a model from `to_dict` and its trees."""
+        return cls(np.array(values["transitions"]), trees, tuple(values["classes"]), values["temperature"])
+
+
+def sharpen(p: Matrix, temperature: float) -> Matrix:
+    """Return p^(1/temperature), normalised by row."""
+    powered = np.power(np.clip(p, 1e-12, 1.0), 1.0 / temperature)
+    return np.asarray(powered / powered.sum(axis=1, keepdims=True))
+
+
+def join_branches(p_churn: Matrix, silent_code: npt.NDArray[np.int64], p_given_order: Matrix) -> Matrix:
+    """Return P(next stage), shape (n, n_stages): the silent branch from the rule, the other from the model.
+
+    Args:
+        p_churn: Probability of no order, shape (n,).
+        silent_code: Stage at the horizon's end should no order come, shape (n,).
+        p_given_order: P(stage | an order comes), shape (n, n_stages).
+    """
+    joined = (1.0 - p_churn)[:, None] * p_given_order
+    joined[np.arange(p_churn.size), silent_code] += p_churn
+    return joined

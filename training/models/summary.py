@@ -1,0 +1,127 @@
+"""What a purchase-process model knows of a customer: the four sufficient statistics of the BTYD papers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.intp]
+
+_TABLE_SLOTS_PER_ROW = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The distinct rows of some columns.
+
+    Attributes:
+        first: (n_cells,) a row number that represents each cell.
+        inverse: (n,) the cell of each row, so that `table[inverse]` spreads a table of cells over rows.
+        counts: (n_cells,) rows in each cell.
+    """
+
+    first: IndexArray
+    inverse: IndexArray
+    counts: IndexArray
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseSummary:
+    """Order timing and value before the cutoff. One element per customer.
+
+    Attributes:
+        frequency: (n,) order days − 1, whole numbers.
+        recency_days: (n,) last − first order day; 0 where frequency is 0.
+        T_days: (n,) cutoff − first order day, at least `recency_days`.
+        monetary_value: (n,) mean value of the repeat order days; 0 where frequency is 0. A value of 0 or
+            less says nothing about the next order, and models take the population's mean there.
+
+    Raises:
+        ValueError: An array has the wrong shape, a value that is not finite, or statistics that no order log can give.
+    """
+
+    frequency: FloatArray
+    recency_days: FloatArray
+    T_days: FloatArray
+    monetary_value: FloatArray
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, np.asarray(getattr(self, field.name), dtype=np.float64))
+        _validate(self)
+
+    def __len__(self) -> int:
+        return len(self.frequency)
+
+    def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> PurchaseSummary:
+        """Select customers by row number or by mask. One element per selected customer."""
+        return PurchaseSummary(
+            self.frequency[rows], self.recency_days[rows], self.T_days[rows], self.monetary_value[rows]
+        )
+
+    def monetary_is_known(self) -> npt.NDArray[np.bool_]:
+        """Tell which customers' repeat orders say something about the value of the next."""
+        return (self.frequency > 0) & (self.monetary_value > 0)
+
+
+def find_cells(*columns: FloatArray) -> Cells:
+    """Group rows that agree in all `columns`.
+
+    Customers share few values of (frequency, recency, T), so that costly formulas run once per cell.
+    """
+    codes, size = _encode(columns[0])
+    for column in columns[1:]:
+        more, more_size = _encode(column)
+        codes, size = _compact(codes * more_size + more, size * more_size)
+    first = np.empty(size, dtype=np.intp)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    return Cells(first=first, inverse=codes, counts=np.bincount(codes, minlength=size))
+
+
+def _encode(column: FloatArray) -> tuple[IndexArray, int]:
+    if len(column) == 0:
+        return np.zeros(0, dtype=np.intp), 0
+    low, high = float(column.min()), float(column.max())
+    is_small = high - low < _TABLE_SLOTS_PER_ROW * len(column)
+    if is_small and low == np.floor(low) and bool((column == np.rint(column)).all()):
+        return _compact((column - low).astype(np.intp), int(high - low) + 1)
+    return _compact_by_sorting(column)
+
+
+def _compact(codes: IndexArray, size: int) -> tuple[IndexArray, int]:
+    """Renumber codes below `size` without gaps, by a look-up table where that is small and by sorting otherwise."""
+    if size > _TABLE_SLOTS_PER_ROW * len(codes):
+        return _compact_by_sorting(codes)
+    is_used = np.zeros(size, dtype=np.bool_)
+    is_used[codes] = True
+    numbers = np.cumsum(is_used) - 1
+    return numbers[codes], int(is_used.sum())
+
+
+def _compact_by_sorting(values: npt.NDArray[np.float64] | IndexArray) -> tuple[IndexArray, int]:
+    distinct, inverse = np.unique(values, return_inverse=True)
+    return inverse, len(distinct)
+
+
+def _validate(summary: PurchaseSummary) -> None:
+    n = summary.frequency.size
+    for field in fields(summary):
+        values: FloatArray = getattr(summary, field.name)
+        if values.shape != (n,):
+            raise ValueError(f"{field.name} has shape {values.shape}; all four arrays must have shape ({n},).")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{field.name} holds values that are not finite.")
+    frequency, recency, age = summary.frequency, summary.recency_days, summary.T_days
+    refusals = {
+        "frequency must be whole numbers from 0 (order days - 1)": (frequency < 0) | (frequency != np.floor(frequency)),
+        "recency_days must be 0 where frequency is 0, and above 0 elsewhere": (frequency > 0) != (recency > 0),
+        "recency_days must not be negative": recency < 0,
+        "T_days must not be below recency_days (an order after the cutoff?)": age < recency,
+        "monetary_value must be 0 where frequency is 0": (frequency == 0) & (summary.monetary_value != 0),
+    }
+    for rule, is_refused in refusals.items():
+        if is_refused.any():
+            raise ValueError(f"{rule}; {int(is_refused.sum())} of {n} customers differ.")

@@ -1,0 +1,68 @@
+"""Rolling cutoffs: every test lies one whole horizon after the youngest cutoff that training saw."""
+
+from dataclasses import dataclass
+
+from features.errors import InsufficientHistoryError
+from features.settings import TrainingSettings
+from features.snapshot import to_date
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """One cutoff to answer at, and the older cutoffs whose outcomes were known by then.
+
+    Args:
+        cutoff_day: Day number at which the model must answer.
+        train_cutoff_days: Cutoffs to learn from, youngest first; each lies at least one horizon before `cutoff_day`.
+    """
+
+    cutoff_day: int
+    train_cutoff_days: tuple[int, ...]
+
+
+def build_fold(cutoff_day: int, *, first_day: int, settings: TrainingSettings) -> Fold:
+    """Choose the training cutoffs for one answer.
+
+    Args:
+        cutoff_day: Day number at which the model must answer.
+        first_day: Day number of the shop's first order.
+        settings: Horizon, spacing and least history.
+
+    Raises:
+        InsufficientHistoryError: If no training cutoff has enough history and a known outcome.
+    """
+    horizon, earliest = settings.horizon_days, first_day + settings.min_history_days
+    youngest = cutoff_day - horizon
+    candidates = range(youngest, earliest - 1, -settings.train_step_days)
+    if not candidates:
+        needed = settings.min_history_days + horizon
+        raise InsufficientHistoryError(
+            f"To answer on {to_date(cutoff_day)} over {horizon} days takes {needed} days of orders before it, "
+            f"and there are {cutoff_day - first_day}.",
+            remedy="Give a longer history, a later as-of date or a shorter --horizon-days.",
+        )
+    return Fold(cutoff_day=cutoff_day, train_cutoff_days=tuple(candidates[: settings.max_train_cutoffs]))
+
+
+def rolling_folds(*, first_day: int, end_day: int, settings: TrainingSettings) -> tuple[Fold, ...]:
+    """Choose the test cutoffs, youngest first, one horizon apart, so that no outcome is judged twice.
+
+    Args:
+        first_day: Day number of the shop's first order.
+        end_day: First day number whose orders are not known.
+        settings: Number of cutoffs, horizon, spacing and least history.
+
+    Returns:
+        Up to `settings.test_cutoffs` folds; fewer where the history is short, and at least one.
+
+    Raises:
+        InsufficientHistoryError: If not even the youngest test cutoff can be trained for.
+    """
+    horizon = settings.horizon_days
+    folds = [build_fold(end_day - horizon, first_day=first_day, settings=settings)]
+    for step in range(2, settings.test_cutoffs + 1):
+        try:
+            folds.append(build_fold(end_day - step * horizon, first_day=first_day, settings=settings))
+        except InsufficientHistoryError:
+            break
+    return tuple(folds)
