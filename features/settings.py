@@ -105,7 +105,7 @@ class GateSettings(_Section):
     churn_auc_margin: float
     churn_max_ece: Share
     next_stage_log_loss_margin: float
-    value_mae_relative_margin: float
+    value_deviance_relative_margin: float
     value_max_relative_bias: float
 
 

@@ -146,12 +146,12 @@ def learn_at(
 
 def build_past(orders: duckdb.DuckDBPyRelation, fold: Fold, *, settings: Settings) -> Past:
     """Build the training examples and the present of one cutoff; the orders at or after it do not exist here."""
-    horizon = settings.training.horizon_days
+    horizon, limit, seed = settings.training.horizon_days, settings.training.max_fit_customers, settings.training.seed
     present = Snapshot(fold.cutoff_day, horizon)
     known = present.known(nw.from_native(orders).lazy())
     rule = learn_stage_rule(build_order_days(known, present), settings.stages)
     examples = tuple(
-        Examples(build_customer_table(known, at, rule=rule), build_labels(known, at, rule=rule))
+        Examples(build_customer_table(known, at, rule=rule), build_labels(known, at, rule=rule)).sample(limit, seed=seed)
         for at in (Snapshot(day, horizon) for day in fold.train_cutoff_days)
     )
     return Past(rule, examples, build_customer_table(known, present, rule=rule))

@@ -109,10 +109,14 @@ def tweedie_deviance(observed: Array, predicted: Array) -> float:
     """Compute the mean Tweedie deviance of power 1.5: a proper score for the mean of values that are often 0.
 
     The absolute error is least at the median, which is 0 where most customers order nothing; this one is least at
-    the mean (Jørgensen 1987, Exponential dispersion models). Predictions are kept at a millionth at least.
+    the mean (Jørgensen 1987, Exponential dispersion models). Predictions are kept at a hundredth of the mean outcome
+    at least, because a prediction of exactly 0 would cost infinity. NaN where nothing was observed.
     """
-    floor = np.maximum(np.asarray(predicted, dtype=np.float64), 1e-6)
-    return float(mean_tweedie_deviance(observed, floor, power=1.5)) if len(observed) else float("nan")
+    mean = _mean(observed)
+    if not mean > 0:
+        return float("nan")
+    kept = np.maximum(np.asarray(predicted, dtype=np.float64), 0.01 * mean)
+    return float(mean_tweedie_deviance(observed, kept, power=1.5))
 
 
 def r_squared(observed: Array, predicted: Array) -> float:

@@ -37,6 +37,13 @@ class Examples:
     table: pl.DataFrame
     labels: pl.DataFrame
 
+    def sample(self, n: int, *, seed: int) -> "Examples":
+        """Keep at most n customers, drawn at random and left in their order."""
+        if self.table.height <= n:
+            return self
+        rows = np.sort(np.random.default_rng(seed).choice(self.table.height, size=n, replace=False))
+        return Examples(self.table[rows], self.labels[rows])
+
 
 def fit_lifecycle_model(
     examples: tuple[Examples, ...],

@@ -1,0 +1,490 @@
+"""The front door: the command line. It parses arguments, calls the rooms, and nothing else."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from features.errors import (
+    CutoffError,
+    LifestageError,
+    ModelError,
+    PromotionRefusedError,
+    SettingsError,
+)
+from features.settings import Settings, load_settings
+from features.snapshot import to_day
+from serving import terminal
+
+if TYPE_CHECKING:
+    from features.intake.orders import Intake
+    from serving.store import RunInfo
+    from training.bundle import Bundle
+
+app = typer.Typer(
+    name="lifestage",
+    help="Will a customer leave, which lifecycle stage comes next, and what are they worth?\n\n"
+    "Start with [bold]lifestage demo[/bold], then [bold]lifestage train --orders YOUR_FILE.csv[/bold].\n\n"
+    "Exit codes: 0 done · 1 too many bad rows · 2 wrong flag or setting · 3 order file unusable · "
+    "4 too little history · 5 no such model · 6 promotion refused · 7 service or store.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+)
+
+_DEFAULT_HOME = ".lifestage"
+_DEFAULT_CONFIG = Path("lifestage.toml")
+_TOP = 10
+
+Home = Annotated[Path, typer.Option(envvar="LIFESTAGE_HOME", help="Folder of models, scores, keys and the MLflow store.")]
+Config = Annotated[Path | None, typer.Option(help="Settings file; lifestage.toml in this folder is read if it is there.")]
+OrderFiles = Annotated[
+    list[str], typer.Option("--orders", help="CSV or Parquet file of orders; repeat it, or give a glob, for several.")
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="OURS=THEIRS", help="Where a column is: customer_id, ordered_at, amount, order_id."),
+]
+Zone = Annotated[str | None, typer.Option("--timezone", help="The shop's time zone, such as Europe/Paris.")]
+DateFormat = Annotated[str | None, typer.Option(help="strptime format of ordered_at, such as %d/%m/%Y.")]
+AsOf = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only orders before this date are used.")]
+Horizon = Annotated[int | None, typer.Option(help="Days that the predictions look ahead.")]
+Cutoffs = Annotated[int | None, typer.Option(help="Test cutoffs of the backtest, one horizon apart.")]
+
+
+@app.command()
+def demo(home: Home = Path(_DEFAULT_HOME)) -> None:
+    """Run the whole main job on the CDNOW purchase log: read, backtest, promote, score, serve, ask.
+
+    It ends by itself within a few minutes and needs no network.
+    """
+    from features.intake.cdnow import write_cdnow_csv
+    from serving.lists import load_at_risk, load_stage_map
+    from serving.state import open_store
+
+    settings = _settings(None)
+    terminal.print_heading("1  Orders: the CDNOW purchase log, 1997-01-01 to 1998-06-30")
+    orders_path = write_cdnow_csv(_made(home / "demo"))
+    with _intake([str(orders_path)], settings) as intake:
+        _keep_own_champion(home, intake.report.digest)
+        terminal.print_intake(intake.report)
+        terminal.print_heading("2  Training, and a backtest on later time than training saw")
+        _train(intake, home=home, settings=settings, as_of=None, source=orders_path.name)
+        terminal.print_heading("3  Promotion: may the challenger serve?")
+        _promote(home, settings)
+        terminal.print_heading("4  Scores of the whole base")
+        as_of = date(1998, 7, 1)
+        _score(intake, _champion(home), home=home, settings=settings, as_of=as_of, out=None)
+    with open_store(home) as store:
+        terminal.print_stages(load_stage_map(store))
+        terminal.print_heading("5  The ten customers most worth saving")
+        page = load_at_risk(store, limit=_TOP)
+        terminal.print_at_risk(page)
+    terminal.print_heading("6  The service: a real BentoML server on a free port of this machine")
+    _ask_server(home, as_of=as_of.isoformat(), customer_id=page.rows[0]["customer_id"])
+    terminal.print_heading("What to try next")
+    terminal.print_next_steps(home, orders_path, is_default_home=home == Path(_DEFAULT_HOME))
+
+
+@app.command()
+def validate(
+    orders: OrderFiles,
+    column: Columns = None,
+    timezone: Zone = None,
+    date_format: DateFormat = None,
+    config: Config = None,
+    quarantine: Annotated[Path | None, typer.Option(help="Write all quarantined rows to this .csv or .parquet.")] = None,
+) -> None:
+    """Check order files: how many rows are accepted, which are not, why, and what to do about it."""
+    from features.intake.orders import refuse_above_tolerated_share
+    from serving.batch import write_frame
+
+    settings = _settings(config, orders=_order_flags(column, timezone, date_format))
+    with _intake(orders, settings, tolerate_all=True) as intake:
+        terminal.print_intake(intake.report)
+        if quarantine is not None:
+            write_frame(intake.report.quarantine, quarantine)
+        refuse_above_tolerated_share(intake.report, settings.orders)
+
+
+@app.command()
+def train(
+    orders: OrderFiles,
+    as_of: AsOf = None,
+    horizon_days: Horizon = None,
+    cutoffs: Cutoffs = None,
+    column: Columns = None,
+    timezone: Zone = None,
+    date_format: DateFormat = None,
+    home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
+) -> None:
+    """Train a challenger on the orders before a date, backtest it, log it to MLflow and print the ladder."""
+    settings = _settings(
+        config, orders=_order_flags(column, timezone, date_format), training=_training_flags(horizon_days, cutoffs)
+    )
+    with _intake(orders, settings) as intake:
+        terminal.print_intake(intake.report)
+        _train(intake, home=home, settings=settings, as_of=as_of, source=Path(orders[0]).name)
+    terminal.out.print("Next: [bold]lifestage promote[/bold]")
+
+
+@app.command()
+def backtest(
+    orders: OrderFiles,
+    as_of: AsOf = None,
+    horizon_days: Horizon = None,
+    cutoffs: Cutoffs = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the tidy table as JSON; - for stdout.")] = None,
+    column: Columns = None,
+    timezone: Zone = None,
+    date_format: DateFormat = None,
+    home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
+) -> None:
+    """Run the rolling backtest alone: model × cutoff × metric, every figure on later time than training saw."""
+    from training.evaluate import DECIDING
+    from training.gate import to_rows
+    from training.train import run_backtest
+
+    settings = _settings(
+        config, orders=_order_flags(column, timezone, date_format), training=_training_flags(horizon_days, cutoffs)
+    )
+    with _intake(orders, settings) as intake, terminal.progress(_n_steps(settings)) as advance:
+        judged = run_backtest(intake, home=home, settings=settings, as_of_day=_day(as_of), advance=advance)
+    if json_file is None:
+        terminal.print_ladder(judged.frame, DECIDING)
+        return
+    text = json.dumps(to_rows(judged.frame), indent=1) + "\n"
+    if json_file == Path("-"):
+        terminal.write_stdout(text)
+    else:
+        json_file.write_text(text, encoding="utf-8")
+
+
+@app.command()
+def promote(home: Home = Path(_DEFAULT_HOME), config: Config = None) -> None:
+    """Let the challenger serve, if the gate finds that it loses to nothing simpler."""
+    _promote(home, _settings(config))
+
+
+@app.command()
+def rollback(home: Home = Path(_DEFAULT_HOME)) -> None:
+    """Let the model serve again that served before the champion."""
+    from training.promote import roll_back
+
+    promotion = roll_back(home, at=_now().isoformat())
+    terminal.out.print(f"{promotion.version} serves again. A running service reads it when it restarts.")
+
+
+@app.command()
+def models(home: Home = Path(_DEFAULT_HOME)) -> None:
+    """List the trained versions, newest first, with what was decided about them and why."""
+    from training.tracking import list_models
+
+    shown = ("number", "bundle_version", "aliases", "trained_as_of", "horizon_days", "reason")
+    versions = [{key: asdict(version)[key] for key in shown} for version in list_models(home)]
+    terminal.print_records(
+        [{**version, "aliases": ", ".join(version["aliases"])} for version in versions], title="Models"
+    )
+
+
+@app.command()
+def score(
+    orders: OrderFiles,
+    as_of: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="History is what lies strictly before it.")],
+    out: Annotated[Path | None, typer.Option(help="Also write the scores to this .parquet or .csv.")] = None,
+    column: Columns = None,
+    timezone: Zone = None,
+    date_format: DateFormat = None,
+    home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
+) -> None:
+    """Score every customer with the champion and publish the scores, all at once, to the store."""
+    from serving.lists import load_stage_map
+    from serving.state import open_store
+
+    settings, champion = (
+        _settings(config, orders=_order_flags(column, timezone, date_format)),
+        _champion(home),
+    )
+    with _intake(orders, settings) as intake:
+        _score(intake, champion, home=home, settings=settings, as_of=as_of.date(), out=out)
+    with open_store(home) as store:
+        terminal.print_stages(load_stage_map(store))
+
+
+@app.command(name="at-risk")
+def at_risk(
+    limit: Annotated[int, typer.Option(min=1, help="Rows of the list.")] = 25,
+    stage: Annotated[str | None, typer.Option(help="Only customers in this stage.")] = None,
+    size: Annotated[str | None, typer.Option(help="Only small, medium or large customers.")] = None,
+    min_p_churn: Annotated[float | None, typer.Option(min=0, max=1, help="Only customers at least this likely to leave.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the list to this .csv or .parquet instead.")] = None,
+    home: Home = Path(_DEFAULT_HOME),
+) -> None:
+    """List the customers most worth saving, by value at risk = p_churn × 12-month value."""
+    from serving.batch import write_frame
+    from serving.lists import at_risk_frame, load_at_risk
+    from serving.state import open_store
+    from serving.store import AtRiskFilters
+
+    with open_store(home) as store:
+        filters = AtRiskFilters(stage=stage, size=size, min_p_churn=min_p_churn)
+        page = load_at_risk(store, limit=limit, filters=filters)
+    if out is None:
+        terminal.print_at_risk(page)
+    else:
+        write_frame(at_risk_frame(page), out)
+        terminal.out.print(f"{len(page.rows)} customers written to {out}.")
+
+
+@app.command()
+def stages(home: Home = Path(_DEFAULT_HOME)) -> None:
+    """Show the lifecycle map: customers, value and churn per stage."""
+    from serving.lists import load_stage_map
+    from serving.state import open_store
+
+    with open_store(home) as store:
+        terminal.print_stages(load_stage_map(store))
+
+
+@app.command()
+def keys(
+    name: Annotated[str, typer.Argument(help="Who will use the key, such as crm.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the key of that name instead.")] = False,
+    home: Home = Path(_DEFAULT_HOME),
+) -> None:
+    """Create an API key and show it, once; only its hash is kept."""
+    from serving.keys import create_key, remove_key
+    from serving.state import keys_path
+
+    if remove:
+        remove_key(keys_path(home), name=name)
+        terminal.out.print(f"The key {name} is gone.")
+        return
+    key = create_key(keys_path(home), name=name, created_at=_now())
+    terminal.err.print("Keep it safe; it is not shown again. Send it as 'Authorization: Bearer KEY'.")
+    terminal.write_stdout(key + "\n")
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    insecure_local: Annotated[
+        bool, typer.Option("--insecure-local", help="Answer without keys, to this machine alone.")
+    ] = False,
+    home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
+) -> None:
+    """Serve scores over HTTP, with pages for people at /."""
+    from serving.server import run_server
+
+    settings = _settings(config, serving={"host": host, "port": port}).serving
+    code = run_server(
+        home,
+        host=settings.host,
+        port=settings.port,
+        insecure_local=insecure_local,
+        config=_config_path(config),
+        on_ready=lambda url: terminal.out.print(f"Lifestage answers at {url} (Ctrl+C ends it)."),
+    )
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one message and an exit code, never in a traceback."""
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    try:
+        app()
+    except LifestageError as error:
+        terminal.print_error(error.problem, error.remedy)
+        sys.exit(error.exit_code)
+
+
+@contextmanager
+def _intake(paths: list[str], settings: Settings, *, tolerate_all: bool = False) -> Iterator["Intake"]:
+    from features.engine import connect
+    from features.intake.orders import read_orders, refuse_above_tolerated_share
+
+    connection = connect()
+    try:
+        intake = read_orders(paths, settings.orders, connection=connection)
+        if not tolerate_all:
+            refuse_above_tolerated_share(intake.report, settings.orders)
+        yield intake
+    finally:
+        connection.close()
+
+
+def _train(intake: "Intake", *, home: Path, settings: Settings, as_of: date | None, source: str) -> None:
+    from training.evaluate import DECIDING
+    from training.train import train as train_challenger
+
+    with terminal.progress(_n_steps(settings)) as advance:
+        trained = train_challenger(
+            intake,
+            home=_made(home),
+            settings=settings,
+            as_of_day=_day(as_of),
+            source=source,
+            started_at=_now().isoformat(),
+            git_commit=_git_commit(),
+            advance=advance,
+        )
+    terminal.print_ladder(trained.backtest.frame, DECIDING)
+    terminal.out.print(f"Challenger: {trained.folder.name}")
+
+
+def _promote(home: Path, settings: Settings) -> None:
+    from training.promote import promote_challenger
+
+    verdict = promote_challenger(home, settings.gate, at=_now().isoformat())
+    terminal.print_reasons((reason.holds, reason.text) for reason in verdict.decision.reasons)
+    if not verdict.decision.is_promoted:
+        raise PromotionRefusedError(
+            f"{verdict.manifest.version} was refused for {len(verdict.decision.objections)} of these reasons.",
+            remedy="Train on more or cleaner history; the margins are [gate] in lifestage.toml.",
+        )
+    terminal.out.print(f"Promoted: {verdict.manifest.version} serves from now on.")
+
+
+def _score(
+    intake: "Intake", champion: "Bundle", *, home: Path, settings: Settings, as_of: date, out: Path | None
+) -> "RunInfo":
+    from serving.batch import publish_scores
+    from serving.scoring import score_orders
+    from serving.state import open_store
+
+    _check_score_request(intake, champion, settings, as_of)
+    with terminal.progress(2) as advance:
+        advance("scoring")
+        scores = score_orders(champion, intake.orders, cutoff_day=to_day(as_of))
+        advance("publishing")
+        with open_store(home) as store:
+            keep_runs = settings.serving.keep_runs
+            run = publish_scores(scores, store, published_at=_now(), keep_runs=keep_runs, out=out)
+    terminal.out.print(f"{run.n_customers:,} customers scored as of {run.as_of} over {run.horizon_days} days.")
+    return run
+
+
+def _check_score_request(intake: "Intake", champion: "Bundle", settings: Settings, as_of: date) -> None:
+    first, last = intake.report.first_day, intake.report.last_day
+    if first is None or last is None or as_of <= first:
+        raise CutoffError(
+            f"No order lies before the as-of date {as_of}; the first is of {first}.",
+            remedy="Give a later --as-of.",
+        )
+    if settings.orders.timezone != champion.manifest.timezone:
+        raise SettingsError(
+            f"The champion counts days in {champion.manifest.timezone}, and the orders would be read in "
+            f"{settings.orders.timezone}.",
+            remedy=f"Give --timezone {champion.manifest.timezone}, or train again.",
+        )
+    if (as_of - last).days > champion.manifest.horizon_days:
+        terminal.print_note(f"The orders end on {last}, long before {as_of}: silence since then counts as no order.")
+    if as_of.isoformat() < champion.manifest.trained_as_of:
+        terminal.print_note(
+            f"The champion was trained on orders up to {champion.manifest.trained_as_of}: "
+            f"what it says as of {as_of} is no test of it."
+        )
+
+
+def _champion(home: Path) -> "Bundle":
+    from training.bundle import load_bundle
+    from training.champion import read_champion
+
+    return load_bundle(read_champion(home))
+
+
+def _keep_own_champion(home: Path, demo_digest: str) -> None:
+    try:
+        champion = _champion(home)
+    except ModelError:
+        return
+    if champion.manifest.data.get("digest") != demo_digest:
+        raise SettingsError(
+            f"{home} already serves a model of your own, which the demo would replace.",
+            remedy="Give the demo a folder of its own: lifestage demo --home .lifestage-demo",
+        )
+
+
+def _ask_server(home: Path, *, as_of: str, customer_id: str) -> None:
+    import httpx
+
+    from serving.server import running_server
+
+    orders = [{"ordered_at": day, "amount": amount} for day, amount in _DEMO_ORDERS]
+    body: dict[str, Any] = {"as_of": as_of, "customers": [{"customer_id": "new-1", "orders": orders}]}
+    with running_server(home, insecure_local=True) as url, httpx.Client(base_url=url, timeout=60.0) as client:
+        terminal.out.print(f"Listening at {url}.")
+        terminal.print_exchange(f"POST /v1/score\n{json.dumps(body, indent=1)}", client.post("/v1/score", json=body).json())
+        stored = client.get("/v1/scores", params={"customer_id": customer_id})
+        terminal.print_exchange(f"GET /v1/scores?customer_id={customer_id}", stored.json())
+    terminal.out.print("The server was stopped.")
+
+
+_DEMO_ORDERS = (("1998-01-12", 29.95), ("1998-02-20", 14.50), ("1998-04-03", 41.20), ("1998-05-09", 22.75))
+
+
+def _settings(config: Path | None, **sections: dict[str, Any]) -> Settings:
+    return load_settings(_config_path(config), overrides=sections)
+
+
+def _config_path(config: Path | None) -> Path | None:
+    return _DEFAULT_CONFIG if config is None and _DEFAULT_CONFIG.is_file() else config
+
+
+def _order_flags(columns: list[str] | None, timezone: str | None, date_format: str | None) -> dict[str, Any]:
+    pairs = [entry.partition("=") for entry in columns or []]
+    for ours, equals, theirs in pairs:
+        if not (ours and equals and theirs):
+            raise SettingsError(
+                f"--column {ours}{equals}{theirs} is no mapping.", remedy="Write --column amount=YourColumn."
+            )
+    mapping = {ours: theirs for ours, _, theirs in pairs}
+    return {"columns": mapping or None, "timezone": timezone, "date_format": date_format}
+
+
+def _training_flags(horizon_days: int | None, cutoffs: int | None) -> dict[str, Any]:
+    return {"horizon_days": horizon_days, "test_cutoffs": cutoffs}
+
+
+def _n_steps(settings: Settings) -> int:
+    return 5 * settings.training.test_cutoffs + 6
+
+
+def _day(when: date | None) -> int | None:
+    if when is None:
+        return None
+    return to_day(when.date() if isinstance(when, datetime) else when)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _git_commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - fixed words
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+if __name__ == "__main__":
+    main()

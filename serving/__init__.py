@@ -1,0 +1,1 @@
+"""Answering with the champion: scoring, the score store, the HTTP service."""

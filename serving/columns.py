@@ -1,0 +1,81 @@
+"""The columns of a score: the one list from which files, the store, the API and the documents are derived.
+
+Money is in the currency of the orders; days are days of the shop's time zone. A score frame has
+one row per customer and these columns, in this order.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import polars as pl
+
+from features.lifecycle.stages import STAGES
+
+
+class Kind(StrEnum):
+    """What a column holds."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    NUMBERS = "numbers"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreColumn:
+    """One column of a score.
+
+    Attributes:
+        name: The public, stable name.
+        kind: What it holds; NUMBERS is a list, written as JSON text where a cell must be flat.
+        meaning: One line for people.
+        nullable: Whether a score may lack it.
+        per_run: Whether all scores of one run share its value.
+    """
+
+    name: str
+    kind: Kind
+    meaning: str
+    nullable: bool = False
+    per_run: bool = False
+
+
+def _p_next(stage: str) -> ScoreColumn:
+    return ScoreColumn(f"p_next_{stage}", Kind.NUMBER, f"probability of being {stage} at the end of the horizon")
+
+
+COLUMNS = (
+    ScoreColumn("customer_id", Kind.TEXT, "the shop's own id of the customer"),
+    ScoreColumn("as_of", Kind.TEXT, "ISO date; only orders before it were used", per_run=True),
+    ScoreColumn("horizon_days", Kind.INTEGER, "length of the outcome, in days from as_of", per_run=True),
+    ScoreColumn("model_version", Kind.TEXT, "version of the bundle that computed the score", per_run=True),
+    ScoreColumn("stage", Kind.TEXT, "lifecycle stage at as_of"),
+    ScoreColumn("stage_since", Kind.TEXT, "ISO date on which the customer entered the stage"),
+    ScoreColumn("p_churn", Kind.NUMBER, "probability of no order within the horizon"),
+    ScoreColumn(
+        "p_alive", Kind.NUMBER, "probability of being an active customer at as_of; a diagnostic, no churn score"
+    ),
+    *(_p_next(stage) for stage in STAGES),
+    ScoreColumn("expected_orders", Kind.NUMBER, "expected number of orders within the horizon"),
+    ScoreColumn("expected_order_value", Kind.NUMBER, "expected value of one order"),
+    ScoreColumn("next_order_on", Kind.TEXT, "ISO date of the expected next order, if one is expected", nullable=True),
+    ScoreColumn("historic_value", Kind.NUMBER, "sum of all order amounts before as_of"),
+    ScoreColumn("clv_12m", Kind.NUMBER, "expected discounted profit of the next 12 months"),
+    ScoreColumn("clv_12m_low", Kind.NUMBER, "lower end of the interval of clv_12m"),
+    ScoreColumn("clv_12m_high", Kind.NUMBER, "upper end of the interval of clv_12m"),
+    ScoreColumn("clv_by_month", Kind.NUMBERS, "clv_12m, month by month: 12 numbers that sum to it"),
+    ScoreColumn("rfm", Kind.TEXT, "recency, frequency and value bins, best is highest, such as 543"),
+    ScoreColumn("size", Kind.TEXT, "large, medium or small, by share of historic value"),
+    ScoreColumn("value_at_risk", Kind.NUMBER, "p_churn × clv_12m; the at-risk list is ranked by it"),
+    ScoreColumn("flags", Kind.TEXT, "comma-joined codes of what to know about this score; empty when nothing"),
+)
+
+SCORE_COLUMNS = tuple(column.name for column in COLUMNS)
+
+_POLARS_TYPES: dict[Kind, pl.DataType] = {
+    Kind.TEXT: pl.String(),
+    Kind.INTEGER: pl.Int64(),
+    Kind.NUMBER: pl.Float64(),
+    Kind.NUMBERS: pl.List(pl.Float64()),
+}
+SCORE_SCHEMA = pl.Schema({column.name: _POLARS_TYPES[column.kind] for column in COLUMNS})

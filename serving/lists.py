@@ -1,0 +1,152 @@
+"""The at-risk list: the customers most worth saving, for the command line, the API and the page alike."""
+
+import base64
+import binascii
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+
+from features.errors import InputError, ServingError
+from serving.columns import SCORE_SCHEMA
+from serving.csv_export import to_csv
+from serving.store import AtRiskFilters, Rank, RunInfo, ScoreRow, ScoreStore, StageSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over the rows of one list."""
+
+    customers: int
+    historic_value: float
+    clv_12m: float
+    value_at_risk: float
+
+
+@dataclass(frozen=True, slots=True)
+class AtRiskList:
+    """One page of the ranked list.
+
+    Attributes:
+        run: The published run that all pages of this list come from.
+        rows: Score rows, highest value at risk first.
+        totals: Sums over `rows`.
+        matching_customers: How many customers pass the filters, on all pages together.
+        next_cursor: Gives the page that follows, or None on the last.
+    """
+
+    run: RunInfo
+    rows: tuple[ScoreRow, ...]
+    totals: Totals
+    matching_customers: int
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageMap:
+    """All customers of the published run, by stage."""
+
+    run: RunInfo
+    stages: tuple[StageSummary, ...]
+
+
+def published_run(store: ScoreStore) -> RunInfo:
+    """Return the current run.
+
+    Raises:
+        ServingError: If nothing was published yet.
+    """
+    run = store.current_run()
+    if run is None:
+        raise ServingError(
+            "No scores have been published yet.",
+            remedy="Run lifestage score --orders PATH --as-of DATE.",
+        )
+    return run
+
+
+def load_stage_map(store: ScoreStore) -> StageMap:
+    """Load the stage map of the published run.
+
+    Raises:
+        ServingError: If nothing was published yet.
+    """
+    run = published_run(store)
+    return StageMap(run=run, stages=store.stage_summary(run))
+
+
+def load_at_risk(
+    store: ScoreStore, *, limit: int, filters: AtRiskFilters | None = None, cursor: str | None = None
+) -> AtRiskList:
+    """Load one page of the list, from the run that the cursor names or else from the published one.
+
+    Raises:
+        ServingError: If nothing was published yet.
+        InputError: If the cursor is not one of ours, belongs to other filters, or its run is gone.
+    """
+    filters = filters or AtRiskFilters()
+    run, after = (published_run(store), None) if cursor is None else _resume(store, cursor, filters)
+    found = store.list_at_risk(run, filters=filters, limit=limit + 1, after=after)
+    rows = tuple(found[:limit])
+    return AtRiskList(
+        run=run,
+        rows=rows,
+        totals=_totals(rows),
+        matching_customers=store.count(run, filters=filters),
+        next_cursor=_cursor(run, filters, rows[-1]) if len(found) > limit else None,
+    )
+
+
+def at_risk_csv(page: AtRiskList) -> str:
+    """Write the rows of a page as CSV that is safe to open in a spreadsheet."""
+    return to_csv(at_risk_frame(page))
+
+
+def at_risk_frame(page: AtRiskList) -> pl.DataFrame:
+    """Return the rows of a page as a frame with the score columns."""
+    return pl.DataFrame(page.rows, schema=SCORE_SCHEMA)
+
+
+def _totals(rows: tuple[ScoreRow, ...]) -> Totals:
+    return Totals(
+        customers=len(rows),
+        historic_value=sum(row["historic_value"] for row in rows),
+        clv_12m=sum(row["clv_12m"] for row in rows),
+        value_at_risk=sum(row["value_at_risk"] for row in rows),
+    )
+
+
+def _cursor(run: RunInfo, filters: AtRiskFilters, last: ScoreRow) -> str:
+    position = {
+        "run": run.run_id,
+        "filters": asdict(filters),
+        "value": last["value_at_risk"],
+        "id": last["customer_id"],
+    }
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+
+
+def _resume(store: ScoreStore, cursor: str, filters: AtRiskFilters) -> tuple[RunInfo, Rank]:
+    position = _decode(cursor)
+    if position["filters"] != asdict(filters):
+        raise InputError(
+            "The cursor belongs to a list with other filters.", remedy="Repeat the filters, or drop the cursor."
+        )
+    run = store.run(position["run"])
+    if run is None:
+        raise InputError(
+            "The run that the cursor belongs to is no longer stored.", remedy="Start again without a cursor."
+        )
+    return run, Rank(value_at_risk=position["value"], customer_id=position["id"])
+
+
+def _decode(cursor: str) -> dict[str, Any]:
+    try:
+        position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        kinds = {name: type(position[name]) for name in ("run", "filters", "value", "id")}
+    except (binascii.Error, ValueError, KeyError, TypeError):
+        kinds = {}
+    if kinds != {"run": int, "filters": dict, "value": float, "id": str}:
+        raise InputError("The cursor is not valid.", remedy="Pass next_cursor of the previous page, unchanged.")
+    return dict(position)

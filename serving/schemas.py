@@ -1,0 +1,249 @@
+"""What goes over the wire: requests, answers and problems, with the examples of the OpenAPI document."""
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+)
+
+from features.intake.checks import BLANKS
+from features.intake.zones import FIRST_DAY, LAST_DAY
+from features.lifecycle.stages import STAGES
+
+MAX_AMOUNT = 1e9
+
+_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+Stage = Literal["first_time_buyer", "repeat", "loyal", "at_risk", "lost", "won_back"]
+Size = Literal["small", "medium", "large"]
+Day = TypeVar("Day", bound=date)
+Probability = Annotated[float, Field(json_schema_extra={"minimum": 0.0, "maximum": 1.0})]
+
+
+def _date(value: Any) -> date:
+    """Read a date as ISO 8601 writes it; pydantic itself would read 20260101 as seconds since 1970."""
+    if not isinstance(value, str) or not _ISO_DATE.fullmatch(value):
+        raise ValueError("must be a date such as 2026-01-31")
+    return _in_range(date.fromisoformat(value))
+
+
+def _stripped(customer_id: str) -> str:
+    """Strip what the intake of files strips, so that one customer has one id."""
+    stripped = customer_id.strip(BLANKS)
+    if not stripped:
+        raise ValueError("must not be empty")
+    return stripped
+
+
+def _moment(value: Any) -> datetime:
+    """Read a time stamp; a date alone is its midnight."""
+    if not isinstance(value, str) or not _ISO_DATE.match(value):
+        raise ValueError("must be a date or time stamp such as 2026-01-31 or 2026-01-31T14:05:00+01:00")
+    return _in_range(datetime.fromisoformat(value))
+
+
+def _in_range(day: Day) -> Day:
+    if not FIRST_DAY.year <= day.year <= LAST_DAY.year:
+        raise ValueError(f"must lie in the years {FIRST_DAY.year} to {LAST_DAY.year}")
+    return day
+
+
+_DATE_SCHEMA = {"type": "string", "format": "date"}
+_MOMENT_SCHEMA = {"anyOf": [_DATE_SCHEMA, {"type": "string", "format": "date-time"}]}
+IsoDate = Annotated[date, PlainValidator(_date), WithJsonSchema(_DATE_SCHEMA)]
+IsoMoment = Annotated[datetime, PlainValidator(_moment), WithJsonSchema(_MOMENT_SCHEMA)]
+
+
+CustomerId = Annotated[
+    str,
+    StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$"),
+    AfterValidator(_stripped),
+]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OrderIn(_Wire):
+    """One order of a customer."""
+
+    ordered_at: Annotated[
+        IsoMoment,
+        Field(description="ISO 8601 date or time stamp; without an offset it is in the shop's time zone."),
+    ]
+    amount: Annotated[
+        float,
+        Field(
+            ge=0.0, le=MAX_AMOUNT, allow_inf_nan=False, strict=True, description="Order value in the shop's currency."
+        ),
+    ]
+
+
+class CustomerIn(_Wire):
+    """One customer with all orders known."""
+
+    customer_id: CustomerId
+    orders: list[OrderIn]
+
+
+class ScoreRequest(_Wire):
+    """Customers to score from the orders in the request; nothing is stored."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "as_of": "1998-04-01",
+                    "customers": [
+                        {
+                            "customer_id": "c-17",
+                            "orders": [
+                                {"ordered_at": "1997-01-04", "amount": 29.33},
+                                {"ordered_at": "1997-03-22T14:05:00", "amount": 29.73},
+                            ],
+                        }
+                    ],
+                }
+            ]
+        },
+    )
+
+    as_of: Annotated[IsoDate, Field(description="Only orders before the start of this day are used.")]
+    customers: Annotated[list[CustomerIn], Field(min_length=1)]
+
+    @field_validator("customers")
+    @classmethod
+    def _each_once(cls, customers: list[CustomerIn]) -> list[CustomerIn]:
+        if len({customer.customer_id for customer in customers}) != len(customers):
+            raise ValueError("each customer_id may stand only once")
+        return customers
+
+
+class Score(_Wire):
+    """One customer's score."""
+
+    customer_id: str
+    as_of: Annotated[str, Field(examples=["1998-04-01"])]
+    horizon_days: int
+    model_version: str
+    stage: Stage
+    stage_since: Annotated[str, Field(examples=["1998-01-12"])]
+    p_churn: Annotated[Probability, Field(description="Probability of no order within the horizon.")]
+    p_alive: Annotated[Probability, Field(description="A diagnostic, never a churn score.")]
+    p_next_stage: Annotated[dict[Stage, Probability], Field(description="Stage at the end of the horizon; sums to 1.")]
+    expected_orders: float
+    expected_order_value: float
+    next_order_on: Annotated[str | None, Field(description="ISO date, or null when none is expected.")]
+    historic_value: float
+    clv_12m: float
+    clv_12m_low: float
+    clv_12m_high: float
+    clv_by_month: Annotated[list[float], Field(description="Twelve months that sum to clv_12m.")]
+    rfm: Annotated[str, Field(examples=["543"])]
+    size: Size
+    value_at_risk: Annotated[float, Field(description="p_churn × clv_12m.")]
+    flags: Annotated[list[str], Field(description="Codes of what to know about this score.")]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Nest a flat score row."""
+        flat = {name: value for name, value in row.items() if not name.startswith("p_next_")}
+        p_next_stage = {stage: row[f"p_next_{stage}"] for stage in STAGES}
+        flags = row["flags"].split(",") if row["flags"] else []
+        return cls.model_validate({**flat, "p_next_stage": p_next_stage, "flags": flags})
+
+
+class NotScored(_Wire):
+    """A customer of the request who has no score, and why."""
+
+    customer_id: str
+    reason: Annotated[str, Field(examples=["no order before as_of: stage not observable"])]
+
+
+class ScoreResponse(_Wire):
+    """Scores computed from the request, in its order."""
+
+    as_of: str
+    horizon_days: int
+    model_version: str
+    scores: list[Score]
+    not_scored: list[NotScored]
+
+
+class PublishedRun(_Wire):
+    """Which published run an answer comes from."""
+
+    run_id: int
+    as_of: str
+    horizon_days: int
+    model_version: str
+    n_customers: int
+    published_at: str
+
+
+class ListTotals(_Wire):
+    """Sums over the customers of the page."""
+
+    customers: int
+    historic_value: float
+    clv_12m: float
+    value_at_risk: float
+
+
+class AtRiskPage(_Wire):
+    """One page of the at-risk list, highest value at risk first."""
+
+    run: PublishedRun
+    customers: list[Score]
+    totals: ListTotals
+    matching_customers: Annotated[int, Field(description="Customers that pass the filters, on all pages together.")]
+    next_cursor: Annotated[str | None, Field(description="Pass as cursor for the next page; null on the last.")]
+
+
+class StageEntry(_Wire):
+    """All customers of one stage."""
+
+    stage: Stage
+    customers: int
+    share: Probability
+    historic_value: float
+    mean_p_churn: Annotated[float | None, Field(description="Null for a stage without customers.")]
+    clv_12m: float
+
+
+class StageMap(_Wire):
+    """The published run by stage; the counts sum to all customers."""
+
+    run: PublishedRun
+    stages: list[StageEntry]
+
+
+class FieldProblem(_Wire):
+    """One field that is wrong, and what to do about it."""
+
+    field: Annotated[str, Field(examples=["customers[0].orders[1].amount"])]
+    remedy: Annotated[str, Field(examples=["Must be greater than or equal to 0."])]
+
+
+class Problem(_Wire):
+    """An error, as application/problem+json (RFC 9457)."""
+
+    type: Annotated[str, Field(examples=["urn:lifestage:problem:invalid-request"])]
+    title: str
+    status: int
+    detail: str
+    remedy: str
+    errors: list[FieldProblem] = []

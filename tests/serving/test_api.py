@@ -1,0 +1,374 @@
+import csv
+import io
+import json
+import typing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.testclient import TestClient
+
+from features.lifecycle.segments import SIZES
+from features.lifecycle.stages import STAGES
+from serving import schemas
+from serving.api import OPENAPI_PATH, SCORE_PATH, build_app, known_paths
+from serving.columns import SCORE_COLUMNS
+from serving.keys import KeyFile, create_key
+from serving.schemas import Score
+from serving.state import LiveState, ServingState
+from tests.serving.local_client import build_client
+from tests.serving.score_rows import build_customers, build_frame, build_row
+
+PUBLISHED_AT = datetime(2026, 1, 2, tzinfo=UTC)
+ORDERS = [{"ordered_at": "1997-03-01", "amount": 10.0}]
+REQUEST = {"as_of": "1998-01-01", "customers": [{"customer_id": "a", "orders": ORDERS}]}
+
+
+@pytest.fixture
+def client(state: ServingState) -> TestClient:
+    """Call an insecure-local service."""
+    return build_client(state)
+
+
+@pytest.fixture
+def published(state: ServingState) -> ServingState:
+    """Describe a service with 25 published scores."""
+    state.store.publish(build_customers(25), published_at=PUBLISHED_AT, keep_runs=2)
+    return state
+
+
+def assert_problem(response: httpx.Response, status: int) -> dict[str, Any]:
+    """Check that an answer is a problem of the status, whole and well labelled, and return it."""
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = schemas.Problem.model_validate(response.json()).model_dump()
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["remedy"]
+    return problem
+
+
+def test_stored_score(published: ServingState) -> None:
+    """A stored score is returned whole, with the next stages, months and flags nested."""
+    row = build_row("ü/1 +&", flags="short_history,fallback_bands", stage="lost")
+    published.store.publish(build_frame(row), published_at=PUBLISHED_AT, keep_runs=2)
+
+    answer = build_client(published).get("/v1/scores", params={"customer_id": "ü/1 +&"})
+
+    assert answer.status_code == 200
+    score = answer.json()
+    assert {name for name in SCORE_COLUMNS if not name.startswith("p_next_")} | {"p_next_stage"} == set(score)
+    assert tuple(score["p_next_stage"]) == STAGES
+    assert score["flags"] == ["short_history", "fallback_bands"]
+    assert (score["customer_id"], score["stage"], score["clv_by_month"]) == ("ü/1 +&", "lost", [10.0] * 12)
+
+
+def test_unknown_customer(published: ServingState) -> None:
+    """A customer without a score is a 404 that does not repeat the id."""
+    answer = build_client(published).get("/v1/scores", params={"customer_id": "alice@example.org"})
+    assert_problem(answer, 404)
+    assert "alice" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/scores?customer_id=a", "/v1/at-risk", "/v1/stages"])
+def test_nothing_published(client: TestClient, path: str) -> None:
+    """Before the first publication, each route over the store is a 503 that names the command to run."""
+    assert "lifestage score" in assert_problem(client.get(path), 503)["remedy"]
+
+
+def test_at_risk(published: ServingState) -> None:
+    """The list is ranked, carries its run and the sums of its rows, and its cursor leads through all of it."""
+    client = build_client(published)
+    page = client.get("/v1/at-risk", params={"limit": 10}).json()
+    values = [score["value_at_risk"] for score in page["customers"]]
+    assert values == sorted(values, reverse=True)
+    assert page["totals"]["value_at_risk"] == sum(values)
+    assert (page["run"]["n_customers"], page["matching_customers"]) == (25, 25)
+
+    seen = [score["customer_id"] for score in page["customers"]]
+    while page["next_cursor"]:
+        page = client.get("/v1/at-risk", params={"limit": 10, "cursor": page["next_cursor"]}).json()
+        seen += [score["customer_id"] for score in page["customers"]]
+    assert sorted(seen) == sorted(f"c{i}" for i in range(25))
+
+
+def test_at_risk_filters(published: ServingState) -> None:
+    """The list passes its filters on to the store."""
+    rows = [build_row("a", stage="lost", size="large", p_churn=0.9), build_row("b", stage="lost", p_churn=0.9)]
+    published.store.publish(build_frame(*rows, build_row("c")), published_at=PUBLISHED_AT, keep_runs=2)
+    client = build_client(published)
+
+    def listed(**filters: Any) -> list[str]:
+        page = client.get("/v1/at-risk", params=filters).json()
+        return [score["customer_id"] for score in page["customers"]]
+
+    assert listed(stage="lost") == ["a", "b"]
+    assert listed(stage="lost", size="large") == ["a"]
+    assert listed(min_p_churn=0.5) == ["a", "b"]
+    assert listed(max_p_churn=0.5) == ["c"]
+
+
+@pytest.mark.parametrize("how", [{"params": {"format": "csv"}}, {"headers": {"Accept": "text/csv"}}])
+def test_at_risk_csv(published: ServingState, how: dict[str, Any]) -> None:
+    """The list comes as CSV on request, with a link to the next page."""
+    client = build_client(published)
+    how = {**how, "params": {**how.get("params", {}), "limit": 20}}
+    answer = client.get("/v1/at-risk", **how)
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    following = client.get(f"/v1/at-risk{answer.links['next']['url']}", headers=how.get("headers"))
+    rows += list(csv.DictReader(io.StringIO(following.text)))
+    assert len({row["customer_id"] for row in rows}) == 25
+    assert "next" not in following.links
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=-17", "limit"),
+        ("limit=many", "limit"),
+        ("stage=asleep", "stage"),
+        ("size=huge", "size"),
+        ("min_p_churn=7.77", "min_p_churn"),
+        ("format=xml", "format"),
+    ],
+)
+def test_bad_queries(published: ServingState, query: str, field: str) -> None:
+    """A wrong query parameter is named, without its value."""
+    answer = build_client(published).get(f"/v1/at-risk?{query}")
+    assert [error["field"] for error in assert_problem(answer, 422)["errors"]] == [field]
+    assert query.split("=")[1] not in answer.text
+
+
+def test_too_long_a_list(published: ServingState) -> None:
+    """A limit above the setting is refused with the number that is allowed."""
+    answer = build_client(published).get("/v1/at-risk?limit=1001")
+    assert "1000" in assert_problem(answer, 422)["detail"]
+
+
+def test_bad_cursor(published: ServingState) -> None:
+    """A foreign cursor is a 422, not an internal error."""
+    assert_problem(build_client(published).get("/v1/at-risk?cursor=abc"), 422)
+
+
+def test_stages(published: ServingState) -> None:
+    """The stage map has every stage, and its counts sum to the customers of the run."""
+    answer = build_client(published).get("/v1/stages").json()
+    assert [entry["stage"] for entry in answer["stages"]] == list(STAGES)
+    assert sum(entry["customers"] for entry in answer["stages"]) == answer["run"]["n_customers"] == 25
+
+
+def test_no_champion(client: TestClient) -> None:
+    """Without a champion the service lives but is not ready, and says what to do where a champion is needed."""
+    assert client.get("/livez").status_code == 200
+    assert_problem(client.get("/readyz"), 503)
+    for answer in (client.post(SCORE_PATH, json=REQUEST), client.get("/v1/model")):
+        assert "lifestage promote" in assert_problem(answer, 503)["remedy"]
+
+
+def test_starting() -> None:
+    """Before the state is open, the service lives, and everything else waits."""
+    client = build_client(None)
+    assert client.get("/livez").status_code == 200
+    assert_problem(client.get("/readyz"), 503)
+    assert_problem(client.get("/v1/stages"), 503)
+    assert_problem(client.post(SCORE_PATH, json=REQUEST), 503)
+
+
+def customer(**changes: Any) -> dict[str, Any]:
+    """Build a request about one customer, with changes to the customer."""
+    return {"as_of": "1998-01-01", "customers": [{"customer_id": "a", "orders": ORDERS, **changes}]}
+
+
+def order(**changes: Any) -> dict[str, Any]:
+    """Build a request about one order, with changes to the order."""
+    return customer(orders=[{**ORDERS[0], **changes}])
+
+
+@pytest.mark.parametrize(
+    ("request_body", "field"),
+    [
+        ({**REQUEST, "as_of": "01/02/1998"}, "as_of"),
+        ({**REQUEST, "as_of": "19980102"}, "as_of"),
+        ({**REQUEST, "as_of": 19980102}, "as_of"),
+        ({**REQUEST, "as_of": "1998-02-30"}, "as_of"),
+        ({**REQUEST, "as_of": "9999-12-31"}, "as_of"),
+        ({"customers": REQUEST["customers"]}, "as_of"),
+        ({**REQUEST, "customers": []}, "customers"),
+        ({**REQUEST, "customers": [{"customer_id": name, "orders": ORDERS} for name in ("a", " a ")]}, "customers"),
+        ({**REQUEST, "alice@example.org": 1}, "(unknown field)"),
+        ([], "body"),
+        (customer(customer_id=" "), "customers[0].customer_id"),
+        (customer(customer_id=17), "customers[0].customer_id"),
+        (customer(customer_id="\ud800"), "customers[0].customer_id"),
+        (customer(customer_id="a\x00b"), "customers[0].customer_id"),
+        (customer(orders=None), "customers[0].orders"),
+        (customer(age=44), "customers[0].(unknown field)"),
+        (order(amount=-0.01), "customers[0].orders[0].amount"),
+        (order(amount=1.1e9), "customers[0].orders[0].amount"),
+        (order(amount=float("nan")), "customers[0].orders[0].amount"),
+        (order(amount=float("inf")), "customers[0].orders[0].amount"),
+        (order(amount="12"), "customers[0].orders[0].amount"),
+        (order(amount=True), "customers[0].orders[0].amount"),
+        (order(ordered_at=852076800), "customers[0].orders[0].ordered_at"),
+        (order(ordered_at="852076800"), "customers[0].orders[0].ordered_at"),
+        (order(ordered_at="yesterday"), "customers[0].orders[0].ordered_at"),
+        (order(ordered_at="1997-03-01T25:00"), "customers[0].orders[0].ordered_at"),
+        (order(ordered_at="1897-03-01"), "customers[0].orders[0].ordered_at"),
+    ],
+)
+def test_bad_requests(client: TestClient, request_body: Any, field: str) -> None:
+    """A wrong field is named with what to do, exactly once."""
+    body = json.dumps(request_body).encode()
+    answer = client.post(SCORE_PATH, content=body, headers={"Content-Type": "application/json"})
+    (error,) = assert_problem(answer, 422)["errors"]
+    assert error["field"] == field
+    assert error["remedy"]
+
+
+def test_no_echo(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the answer to a bad request nor the log repeats anything that was sent."""
+    sent = "alice@example.org"
+    bad_order = {"ordered_at": sent, "amount": sent, sent: sent}
+    body = {"as_of": sent, sent: sent, "customers": [{"customer_id": [sent], "orders": [bad_order, sent]}]}
+    with caplog.at_level("DEBUG"):
+        answer = client.post(SCORE_PATH, json=body)
+    assert len(assert_problem(answer, 422)["errors"]) > 4
+    assert "alice" not in answer.text
+    assert "alice" not in caplog.text
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b'{"as_of": ' + b"9" * 5000 + b"}"])
+def test_unreadable_bodies(client: TestClient, body: bytes) -> None:
+    """A body that cannot be read is the caller's problem, never an internal error."""
+    answer = client.post(SCORE_PATH, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert_problem(answer, answer.status_code)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"])
+def test_media_type(client: TestClient, content_type: str) -> None:
+    """Only JSON is read."""
+    answer = client.post(SCORE_PATH, content=json.dumps(REQUEST), headers={"Content-Type": content_type})
+    assert_problem(answer, 415)
+
+
+def test_compressed_body(client: TestClient) -> None:
+    """A compressed body is refused: its real size could not be limited before it is unpacked."""
+    headers = {"Content-Type": "application/json; charset=utf-8", "Content-Encoding": "gzip"}
+    assert_problem(client.post(SCORE_PATH, content=b"{}", headers=headers), 415)
+
+
+@pytest.mark.parametrize("declares_length", [True, False])
+def test_body_limit(state: ServingState, *, declares_length: bool) -> None:
+    """A body above the limit is refused before it is parsed, whether or not it declares its length."""
+    client = build_client(replace(state, settings=state.settings.model_copy(update={"max_body_bytes": 1000})))
+    headers = {"Content-Type": "application/json"}
+    body = b"[" * 1001
+    assert_problem(client.post(SCORE_PATH, content=body if declares_length else iter([body]), headers=headers), 413)
+    assert client.post(SCORE_PATH, content=body[:1000], headers=headers).status_code != 413
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/docs", "/redoc", "/openapi.json", "/v1/scores/", "/v1/scores/alice"])
+def test_unknown_paths(client: TestClient, path: str) -> None:
+    """An unknown path, a documentation page among them, is a 404 problem that does not repeat the path."""
+    answer = client.get(path)
+    assert_problem(answer, 404)
+    assert "alice" not in answer.text
+
+
+@pytest.mark.parametrize(("method", "path", "allow"), [("GET", SCORE_PATH, "POST"), ("DELETE", "/v1/stages", "GET")])
+def test_wrong_method(client: TestClient, method: str, path: str, allow: str) -> None:
+    """A wrong method is a 405 problem that names the right one."""
+    answer = client.request(method, path)
+    assert_problem(answer, 405)
+    assert answer.headers["allow"] == allow
+
+
+def test_unexpected_error(state: ServingState, caplog: pytest.LogCaptureFixture) -> None:
+    """An error that nobody foresaw is a 500 problem; the log has its place but not its words."""
+    app = build_app(LiveState(state))
+
+    @app.get("/broken")
+    def broken() -> None:
+        raise ZeroDivisionError("alice@example.org")
+
+    answer = TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 1)).get("/broken")
+
+    assert_problem(answer, 500)
+    assert "ZeroDivisionError" in caplog.text
+    assert "test_api.py" in caplog.text
+    assert "alice" not in answer.text + caplog.text
+
+
+def test_keys(published: ServingState, tmp_path: Path) -> None:
+    """With keys, every /v1 route opens to a key and to nothing else."""
+    key = create_key(tmp_path / "keys.json", name="crm", created_at=PUBLISHED_AT)
+    client = build_client(replace(published, keys=KeyFile(tmp_path / "keys.json")), host="shop", caller="10.1.2.3")
+    paths = sorted(path for path in known_paths(build_app(LiveState())) if path.startswith("/v1/"))
+    for path in [*paths, "/v1/nothing"]:
+        for header in ("", key, f"Basic {key}", f"Bearer {key}x", "Bearer "):
+            answer = client.get(path, headers={"Authorization": header})
+            assert_problem(answer, 401)
+            assert answer.headers["www-authenticate"] == "Bearer"
+    for header in (f"Bearer {key}", f"bearer {key}"):
+        assert client.get("/v1/stages", headers={"Authorization": header}).status_code == 200
+    assert client.get("/livez").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "caller", "status"),
+    [
+        ("127.0.0.1", "127.0.0.1", 200),
+        ("localhost:3000", "127.0.0.1", 200),
+        ("[::1]:3000", "::1", 200),
+        ("127.0.0.1", "10.1.2.3", 403),
+        ("evil.example", "127.0.0.1", 403),
+        ("localhost.evil.example", "127.0.0.1", 403),
+    ],
+)
+def test_insecure_local(published: ServingState, host: str, caller: str, status: int) -> None:
+    """Without keys the service answers this machine alone, and not a foreign page that resolves to it."""
+    client = build_client(published, caller=caller)
+    assert client.get("/v1/stages", headers={"Host": host}).status_code == status
+
+
+def test_safe_headers(published: ServingState) -> None:
+    """Answers are neither cached nor sniffed, errors included."""
+    for path in ("/v1/stages", "/", "/nothing"):
+        headers = build_client(published).get(path).headers
+        assert headers["cache-control"] == "no-store"
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_openapi(client: TestClient) -> None:
+    """The OpenAPI 3.1 document describes every /v1 route, its problems and an example, without loose ends."""
+    document = client.get(OPENAPI_PATH).json()
+    assert document["openapi"].startswith("3.1")
+    assert {SCORE_PATH, "/v1/scores", "/v1/at-risk", "/v1/stages", "/v1/model"} <= set(document["paths"])
+    for path in document["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                assert status < "400" or list(response["content"]) == ["application/problem+json"]
+    text = json.dumps(document)
+    used = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert used == set(document["components"]["schemas"])
+    example = document["components"]["schemas"]["ScoreRequest"]["examples"][0]
+    assert schemas.ScoreRequest.model_validate(example).customers[0].orders
+
+
+def test_vocabularies() -> None:
+    """The API names stages and sizes as the rest of the project does."""
+    assert typing.get_args(schemas.Stage) == STAGES
+    assert typing.get_args(schemas.Size) == SIZES
+
+
+def test_score_schema() -> None:
+    """A score row of any stage and size fits the schema."""
+    for stage in STAGES:
+        for size in SIZES:
+            assert Score.from_row(build_row("a", stage=stage, size=size)).stage == stage

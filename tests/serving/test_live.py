@@ -1,0 +1,143 @@
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import httpx
+import polars as pl
+import pytest
+from starlette.testclient import TestClient
+
+from features.snapshot import to_date
+from features.table import FEATURE_NAMES
+from serving.live import NO_ORDER
+from serving.schemas import Score
+from serving.scoring import score_orders
+from serving.state import ServingState
+from tests.serving.local_client import build_client
+from training.bundle import Bundle
+
+AS_OF = date(1998, 4, 1)
+
+
+@pytest.fixture
+def client(state: ServingState, bundle: Bundle) -> TestClient:
+    """Call a service whose champion is loaded."""
+    return build_client(replace(state, champion=bundle))
+
+
+def build_request(orders: pl.DataFrame, customer_ids: list[str], *, as_of: date) -> dict[str, Any]:
+    """Build a request about some customers, with all their orders, youngest first."""
+    rows = orders.with_columns(
+        ordered_at=pl.col("ordered_at").dt.to_string("%Y-%m-%dT%H:%M:%SZ"), amount=pl.col("amount_micros") / 1e6
+    ).reverse()
+    customers = [
+        {
+            "customer_id": customer_id,
+            "orders": rows.filter(customer_id=customer_id).select("ordered_at", "amount").to_dicts(),
+        }
+        for customer_id in customer_ids
+    ]
+    return {"as_of": as_of.isoformat(), "customers": customers}
+
+
+def post(client: TestClient, request: dict[str, Any]) -> dict[str, Any]:
+    """Ask for scores and return the answer."""
+    answer: httpx.Response = client.post("/v1/score", json=request)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_request_equals_batch(client: TestClient, bundle: Bundle, cdnow_orders: pl.DataFrame, end_day: int) -> None:
+    """A customer scored from a request gets exactly the score of the batch, in every column."""
+    batch = score_orders(bundle, cdnow_orders, cutoff_day=end_day)
+    sample = batch.sample(40, seed=1)
+    request = build_request(cdnow_orders, sample["customer_id"].to_list(), as_of=to_date(end_day))
+
+    answer = post(client, request)
+
+    expected = [Score.from_row(row).model_dump() for row in sample.iter_rows(named=True)]
+    assert answer["scores"] == expected
+    assert answer["not_scored"] == []
+    assert (answer["horizon_days"], answer["model_version"]) == (bundle.manifest.horizon_days, bundle.manifest.version)
+
+
+def test_one_at_a_time(client: TestClient, cdnow_orders: pl.DataFrame) -> None:
+    """A customer's score does not depend on who else is in the request."""
+    ids = [f"cdnow-{number:04}" for number in range(1, 9)]
+    together = post(client, build_request(cdnow_orders, ids, as_of=AS_OF))["scores"]
+    alone = [post(client, build_request(cdnow_orders, [customer_id], as_of=AS_OF))["scores"][0] for customer_id in ids]
+    assert alone == together
+
+
+def test_later_orders(client: TestClient, cdnow_orders: pl.DataFrame) -> None:
+    """Orders on or after the as-of date change nothing."""
+    request = build_request(cdnow_orders, ["cdnow-0001", "cdnow-0002"], as_of=AS_OF)
+    before = post(client, request)
+    for customer in request["customers"]:
+        customer["orders"] += [{"ordered_at": "1998-04-01", "amount": 99}, {"ordered_at": "2024-01-01", "amount": 1}]
+    assert post(client, request) == before
+
+
+def test_not_scored(client: TestClient, cdnow_orders: pl.DataFrame) -> None:
+    """A customer without an order before the as-of date is listed with the reason, and nobody is lost."""
+    request = build_request(cdnow_orders, ["cdnow-0001"], as_of=AS_OF)
+    request["customers"] += [
+        {"customer_id": "nothing yet", "orders": []},
+        {"customer_id": "later", "orders": [{"ordered_at": "1998-04-01", "amount": 5}]},
+    ]
+    answer = post(client, request)
+    assert [score["customer_id"] for score in answer["scores"]] == ["cdnow-0001"]
+    assert answer["not_scored"] == [
+        {"customer_id": customer_id, "reason": NO_ORDER} for customer_id in ("nothing yet", "later")
+    ]
+
+
+def test_nobody_to_score(client: TestClient) -> None:
+    """A request in which nobody has ordered is answered, without scores."""
+    answer = post(client, {"as_of": "1998-04-01", "customers": [{"customer_id": "a", "orders": []}]})
+    assert answer["scores"] == []
+    assert len(answer["not_scored"]) == 1
+
+
+def test_coherence(client: TestClient, cdnow_orders: pl.DataFrame) -> None:
+    """The next stages sum to 1, the months to the value, and the value at risk is churn times value."""
+    ids = [f"cdnow-{number:04}" for number in range(1, 200)]
+    for score in post(client, build_request(cdnow_orders, ids, as_of=AS_OF))["scores"]:
+        assert sum(score["p_next_stage"].values()) == pytest.approx(1.0, abs=1e-9)
+        assert sum(score["clv_by_month"]) == pytest.approx(score["clv_12m"], rel=1e-9, abs=1e-9)
+        assert score["value_at_risk"] == pytest.approx(score["p_churn"] * score["clv_12m"])
+
+
+@pytest.mark.parametrize("as_of", ["1970-01-01", "2099-12-31"])
+def test_far_dates(client: TestClient, as_of: str) -> None:
+    """The first and last dates that are accepted are also answered."""
+    orders = [{"ordered_at": "1970-01-01T00:00:00+00:00", "amount": 1e9}, {"ordered_at": "2099-12-30", "amount": 0}]
+    post(client, {"as_of": as_of, "customers": [{"customer_id": "a", "orders": orders}]})
+
+
+def test_request_limits(state: ServingState, bundle: Bundle) -> None:
+    """Too many customers, or too many orders of one, are refused with the number that is allowed."""
+    few = state.settings.model_copy(update={"max_customers_per_request": 1, "max_orders_per_customer": 2})
+    client = build_client(replace(state, champion=bundle, settings=few))
+    order = {"ordered_at": "1998-01-01", "amount": 1}
+    two_customers = [{"customer_id": name, "orders": []} for name in "ab"]
+    three_orders = [{"customer_id": "a", "orders": [order] * 3}]
+    for customers, allowed in ((two_customers, "at most 1 "), (three_orders, "at most 2 ")):
+        answer = client.post("/v1/score", json={"as_of": "1998-04-01", "customers": customers})
+        assert answer.status_code == 422
+        assert allowed in answer.json()["detail"]
+
+
+def test_ready(client: TestClient) -> None:
+    """With a champion loaded the service is ready."""
+    assert client.get("/readyz").status_code == 200
+
+
+def test_model_card(client: TestClient, bundle: Bundle) -> None:
+    """The model card names version, window, thresholds, every feature with its meaning, and the flag codes."""
+    card = client.get("/v1/model").json()
+    manifest = bundle.manifest
+    assert (card["version"], card["trained_as_of"]) == (manifest.version, manifest.trained_as_of)
+    assert card["stage_thresholds"] == manifest.stage_rule
+    assert {feature["name"] for feature in card["features"]} == set(FEATURE_NAMES)
+    assert all(card["flags"].values())

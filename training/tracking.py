@@ -1,0 +1,311 @@
+"""All MLflow access: a run per training, a child run per test cutoff, and the registry with its two aliases.
+
+The store is `<home>/mlflow.db` with `<home>/mlartifacts` beside it; nothing leaves the machine, and no customer enters
+it: settings, counts, metrics, pictures and the bundle. Opening it costs seconds, so serving never does.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from features.errors import ModelError
+from training.bundle import Manifest
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion as RegistryEntry
+
+EXPERIMENT = "lifestage"
+MODEL = "lifestage"
+CHAMPION, CHALLENGER = "champion", "challenger"
+_STORE, _ARTIFACTS = "mlflow.db", "mlartifacts"
+_ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+_BUNDLE_VERSION, _REASON = "lifestage.bundle_version", "lifestage.reason"
+_PROMOTED_AT, _REFUSED_AT = "lifestage.promoted_at", "lifestage.refused_at"
+_TABLE = ("cutoff", "task", "model", "metric", "value", "low", "high", "against", "n_customers")
+_LONGEST_DIGEST = 36  # of a data set, in MLflow's schema; the tag carries it whole
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """One entry of the registry.
+
+    Args:
+        number: Of the model version in MLflow.
+        bundle_version: The bundle it stands for; training twice on equal data gives two numbers for one bundle.
+        aliases: `champion`, `challenger`, both or none.
+        created_at: When it was registered, in UTC.
+        trained_as_of: ISO date; nothing at or after it was seen.
+        horizon_days: Of its probabilities.
+        reason: Of the last decision about it, in words.
+        run_id: The MLflow run that trained it.
+        promoted_at: ISO 8601 time of its last promotion, or None.
+        refused_at: ISO 8601 time at which the gate last refused it, or None.
+    """
+
+    number: str
+    bundle_version: str
+    aliases: tuple[str, ...]
+    created_at: datetime
+    trained_as_of: str
+    horizon_days: int
+    reason: str
+    run_id: str
+    promoted_at: str | None
+    refused_at: str | None
+
+
+def log_training(
+    home: Path,
+    *,
+    manifest: Manifest,
+    bundle_folder: Path,
+    backtest: pl.DataFrame,
+    parameters: Mapping[str, Any],
+    figures: Mapping[str, Figure],
+    dataset_digest: str,
+    source_name: str,
+    started_at: str,
+    git_commit: str | None = None,
+    reason: str = "trained",
+) -> str:
+    """Record one training and register its bundle as the challenger.
+
+    Args:
+        home: Folder of all state.
+        manifest: Of the bundle.
+        bundle_folder: Folder that holds the bundle.
+        backtest: One row per cutoff, task, model and metric, as `training.evaluate` returns it.
+        parameters: Settings, nested or flat.
+        figures: File name → picture; logged as PNG under `plots/`.
+        dataset_digest: Hash of the orders.
+        source_name: What the orders are called; a name, without a folder or a password.
+        started_at: ISO 8601 time, with its offset, at which training began.
+        git_commit: Of the code, where it is known.
+        reason: Why it was trained, in words.
+
+    Returns:
+        The number of the model version.
+
+    Raises:
+        ModelError: If the store cannot be opened.
+    """
+    client = _open(home)
+    experiment = _ensure_experiment(client, home)
+    table = backtest.select(_TABLE)
+    began = _milliseconds(started_at)
+    tags = _describe(manifest, dataset_digest=dataset_digest, git_commit=git_commit, reason=reason)
+    with _running(client, experiment, manifest.version, tags, began) as run_id:
+        _log_numbers(client, run_id, _average(table), parameters, began)
+        _log_lineage(client, run_id, source_name, dataset_digest)
+        for (cutoff,), rows in table.group_by("cutoff", maintain_order=True):
+            child = {**tags, "mlflow.parentRunId": run_id}
+            with _running(client, experiment, f"cutoff {cutoff}", child, began) as child_id:
+                _log_numbers(client, child_id, _average(rows), {"cutoff": cutoff}, began)
+        for name, figure in figures.items():
+            client.log_figure(run_id, figure, f"plots/{Path(name).stem}.png")
+        client.log_text(run_id, table.write_csv(), "backtest.csv")
+        client.log_artifacts(run_id, str(bundle_folder), "bundle")
+        return _register(client, run_id, tags)
+
+
+def set_champion(home: Path, *, bundle_version: str, reason: str, at: str) -> None:
+    """Move the alias `champion` to a bundle, and write down when and why; a challenger that won is none any more.
+
+    Raises:
+        ModelError: If there is no store, or no such version.
+    """
+    client = _open_existing(home)
+    chosen = _find(client, bundle_version)
+    _decide(client, chosen, {_PROMOTED_AT: at, _REASON: reason})
+    client.set_registered_model_alias(MODEL, CHAMPION, chosen.number)
+    if CHALLENGER in chosen.aliases:
+        client.delete_registered_model_alias(MODEL, CHALLENGER)
+
+
+def refuse(home: Path, *, bundle_version: str, reasons: Sequence[str], at: str) -> None:
+    """Write down when and why the gate refused a bundle; its aliases stay as they are.
+
+    Raises:
+        ModelError: If there is no store, or no such version.
+    """
+    client = _open_existing(home)
+    _decide(client, _find(client, bundle_version), {_REFUSED_AT: at, _REASON: " ".join(reasons)})
+
+
+def list_models(home: Path) -> list[ModelVersion]:
+    """List the registered model versions, newest first.
+
+    Raises:
+        ModelError: If there is no store; after a first training that failed, the list is empty instead.
+    """
+    return _list(_open_existing(home))
+
+
+def challenger_bundle_version(home: Path) -> str:
+    """Return the bundle version that waits for promotion.
+
+    Raises:
+        ModelError: If there is no store, or no challenger.
+    """
+    for version in list_models(home):
+        if CHALLENGER in version.aliases:
+            return version.bundle_version
+    raise ModelError("No challenger waits for promotion.", remedy="Train one with lifestage train.")
+
+
+def _open_existing(home: Path) -> "MlflowClient":
+    if not (home / _STORE).is_file():
+        raise ModelError("No model was trained here yet.", remedy="Run lifestage train, or give another --home.")
+    return _open(home)
+
+
+def _open(home: Path) -> "MlflowClient":
+    os.environ.update(_ENVIRONMENT)  # MLflow reads them when it is imported
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DatabaseError
+
+    for name in ("mlflow", "alembic"):
+        # The first opening reports dozens of migrations at INFO; warnings still pass.
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
+    uri = f"sqlite:///{(home.resolve() / _STORE).as_posix()}"
+    try:
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_registered_models(max_results=1)
+    except (MlflowException, DatabaseError) as error:
+        raise ModelError(
+            f"The training records in {_STORE} cannot be opened: {str(error).splitlines()[0]}",
+            remedy=f"Restore {_STORE} from a backup, or move it away and train again; what serves does not need it.",
+        ) from None
+    return client
+
+
+def _ensure_experiment(client: "MlflowClient", home: Path) -> str:
+    location = (home.resolve() / _ARTIFACTS).as_uri()
+    standing = client.get_experiment_by_name(EXPERIMENT)
+    if standing is not None and standing.artifact_location == location:
+        return str(standing.experiment_id)
+    if standing is not None:
+        # An experiment keeps its artifact folder for good: in a home that was moved, it would write to the old place.
+        client.rename_experiment(standing.experiment_id, f"{EXPERIMENT}-{standing.experiment_id}")
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+
+
+@contextmanager
+def _running(client: "MlflowClient", experiment: str, name: str, tags: Mapping[str, str], began: int) -> Iterator[str]:
+    run = client.create_run(experiment, start_time=began, tags=dict(tags), run_name=name)
+    run_id = str(run.info.run_id)
+    try:
+        yield run_id
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+
+
+def _log_numbers(
+    client: "MlflowClient", run_id: str, values: Mapping[str, float], parameters: Mapping[str, Any], at: int
+) -> None:
+    from mlflow.entities import Metric, Param
+
+    metrics = [Metric(name, value, at, step=0) for name, value in values.items()]
+    client.log_batch(run_id, metrics=metrics, params=[Param(*pair) for pair in _flatten(parameters).items()])
+
+
+def _log_lineage(client: "MlflowClient", run_id: str, source_name: str, digest: str) -> None:
+    """Name the orders behind a run: what they are called and their hash, without a schema, a profile or a row."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"uri": source_name})
+    dataset = Dataset(name=source_name, digest=digest[:_LONGEST_DIGEST], source_type="local", source=source)
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def _register(client: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> str:
+    if not client.search_registered_models(f"name = '{MODEL}'"):
+        client.create_registered_model(MODEL)
+    entry = client.create_model_version(MODEL, f"runs:/{run_id}/bundle", run_id, tags=dict(tags))
+    client.set_registered_model_alias(MODEL, CHALLENGER, entry.version)
+    return str(entry.version)
+
+
+def _decide(client: "MlflowClient", version: ModelVersion, tags: Mapping[str, str]) -> None:
+    for key, value in tags.items():
+        client.set_model_version_tag(MODEL, version.number, key, value)
+
+
+def _find(client: "MlflowClient", bundle_version: str) -> ModelVersion:
+    for version in _list(client):
+        if version.bundle_version == bundle_version:
+            return version
+    raise ModelError(f"No model version {bundle_version!r}.", remedy="lifestage models lists those that there are.")
+
+
+def _list(client: "MlflowClient") -> list[ModelVersion]:
+    entries = client.search_model_versions(f"name = '{MODEL}'", order_by=["version_number DESC"])
+    ours = [entry for entry in entries if _BUNDLE_VERSION in entry.tags]
+    if not ours:
+        return []
+    # The search leaves the aliases of its entries empty on SQLite.
+    aliases = client.get_registered_model(MODEL).aliases
+    return [_read_entry(entry, aliases) for entry in ours]
+
+
+def _read_entry(entry: "RegistryEntry", aliases: Mapping[str, Any]) -> ModelVersion:
+    number, tags = str(entry.version), entry.tags
+    return ModelVersion(
+        number=number,
+        bundle_version=tags[_BUNDLE_VERSION],
+        aliases=tuple(sorted(alias for alias, target in aliases.items() if str(target) == number)),
+        created_at=datetime.fromtimestamp(entry.creation_timestamp / 1000, tz=UTC),
+        trained_as_of=tags["lifestage.trained_as_of"],
+        horizon_days=int(tags["lifestage.horizon_days"]),
+        reason=tags[_REASON],
+        run_id=str(entry.run_id),
+        promoted_at=tags.get(_PROMOTED_AT),
+        refused_at=tags.get(_REFUSED_AT),
+    )
+
+
+def _describe(manifest: Manifest, *, dataset_digest: str, git_commit: str | None, reason: str) -> dict[str, str]:
+    tags = {
+        _BUNDLE_VERSION: manifest.version,
+        _REASON: reason,
+        "lifestage.trained_as_of": manifest.trained_as_of,
+        "lifestage.horizon_days": str(manifest.horizon_days),
+        "lifestage.data_digest": dataset_digest,
+        "lifestage.catalogue_hash": manifest.catalogue_hash,
+    }
+    return tags if git_commit is None else {**tags, "lifestage.git_commit": git_commit}
+
+
+def _average(rows: pl.DataFrame) -> dict[str, float]:
+    """Average each metric over its cutoffs: `<task>.<model>.<metric>`[`.against.<model>`].
+
+    What could not be measured at a cutoff has no average, as in the summary that the gate reads.
+    """
+    versus = pl.when(pl.col("against") == "").then(pl.lit("")).otherwise(pl.lit(".against.") + pl.col("against"))
+    name = (pl.concat_str("task", "model", "metric", separator=".") + versus).alias("name")
+    means = rows.group_by(name, maintain_order=True).agg(pl.col("value").mean())
+    return dict(means.filter(pl.col("value").is_finite()).iter_rows())
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": str(value)}
+    return flat
+
+
+def _milliseconds(at: str) -> int:
+    return round(datetime.fromisoformat(at).timestamp() * 1000)

@@ -1,0 +1,172 @@
+"""Training, composed: backtest, learn, seal, log. No step of its own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from features.errors import CutoffError, ModelError
+from features.intake.orders import Intake, IntakeReport
+from features.settings import Settings
+from features.snapshot import to_date, to_day
+from training import tracking
+from training.bundle import Bundle, load_bundle, write_bundle
+from training.champion import bundles_folder, read_champion
+from training.evaluate import Backtest, backtest, learn_at
+from training.plots import plot_gain, plot_reliability
+from training.gate import Decision, decide, summarise, to_record
+from training.splits import build_fold
+
+Advance = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What one training left behind.
+
+    Args:
+        folder: The challenger's bundle.
+        backtest: How it was judged.
+        decision: What the gate says of it.
+    """
+
+    folder: Path
+    backtest: Backtest
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The days of orders that training may see: `first_day` up to, not including, `end_day`."""
+
+    first_day: int
+    end_day: int
+
+
+def train(
+    intake: Intake,
+    *,
+    home: Path,
+    settings: Settings,
+    as_of_day: int | None,
+    source: str,
+    started_at: str,
+    git_commit: str | None = None,
+    advance: Advance = lambda _: None,
+) -> Trained:
+    """Train a challenger on the orders before a date, judge it, and log it.
+
+    Args:
+        intake: Validated orders with their report.
+        home: Where bundles and the MLflow store live.
+        settings: Of the whole run.
+        as_of_day: Day number before which orders are used; None takes all of them.
+        source: Name of the order source, without a path.
+        started_at: ISO 8601 time.
+        git_commit: Of the code, where known.
+        advance: Told the name of each step before it begins.
+
+    Raises:
+        InsufficientHistoryError: If there is too little time or too few customers.
+        CutoffError: If `as_of_day` lies outside the data.
+    """
+    report, window = intake.report, find_window(intake.report, as_of_day)
+    judged = run_backtest(intake, home=home, settings=settings, as_of_day=as_of_day, advance=advance)
+    fold = build_fold(window.end_day, first_day=window.first_day, settings=settings.training)
+    past, model = learn_at(intake.orders, fold, settings=settings, advance=lambda step: advance(f"final model: {step}"))
+    evaluation = summarise(judged.frame)
+    decision = decide(evaluation, settings.gate)
+    advance("sealing the bundle")
+    folder = write_bundle(
+        bundles_folder(home),
+        model,
+        timezone=settings.orders.timezone,
+        trained_as_of=to_date(window.end_day).isoformat(),
+        data=_describe(report, window, past.present.height),
+        evaluation={**evaluation, "gate": to_record(decision)},
+    )
+    advance("logging to MLflow")
+    tracking.log_training(
+        home,
+        manifest=load_bundle(folder).manifest,
+        bundle_folder=folder,
+        backtest=judged.frame,
+        parameters=_parameters(settings),
+        figures=_figures(judged),
+        dataset_digest=report.digest,
+        source_name=source,
+        git_commit=git_commit,
+        started_at=started_at,
+    )
+    return Trained(folder, judged, decision)
+
+
+def run_backtest(
+    intake: Intake, *, home: Path, settings: Settings, as_of_day: int | None, advance: Advance = lambda _: None
+) -> Backtest:
+    """Run the rolling backtest alone, the standing champion on the ladder where it may be."""
+    window = find_window(intake.report, as_of_day)
+    return backtest(
+        intake.orders,
+        first_day=window.first_day,
+        end_day=window.end_day,
+        settings=settings,
+        champion=_standing_champion(home, settings),
+        advance=advance,
+    )
+
+
+def find_window(report: IntakeReport, as_of_day: int | None) -> Window:
+    """Return the days of orders that training may see.
+
+    Raises:
+        CutoffError: If there is no order at all, or the as-of date is not after the first order, or lies beyond the day
+            after the last one: the days between would look as if nobody had ordered.
+    """
+    if report.first_day is None or report.last_day is None:
+        raise CutoffError("No order was accepted.", remedy="Run lifestage validate to see what became of each row.")
+    first_day, after_last = to_day(report.first_day), to_day(report.last_day) + 1
+    end_day = after_last if as_of_day is None else as_of_day
+    if not first_day < end_day <= after_last:
+        raise CutoffError(
+            f"The as-of date {to_date(end_day)} lies outside the orders, "
+            f"which run from {report.first_day} to {report.last_day}.",
+            remedy=f"Give --as-of a date after {report.first_day} and up to {to_date(after_last)}.",
+        )
+    return Window(first_day, end_day)
+
+
+def _standing_champion(home: Path, settings: Settings) -> Bundle | None:
+    try:
+        champion = load_bundle(read_champion(home))
+    except ModelError:
+        return None
+    return champion if champion.manifest.horizon_days == settings.training.horizon_days else None
+
+
+def _describe(report: IntakeReport, window: Window, n_customers: int) -> dict[str, Any]:
+    return {
+        "n_orders": report.n_orders,
+        "n_customers": n_customers,
+        "n_quarantined": report.n_quarantined,
+        "first_day": to_date(window.first_day).isoformat(),
+        "last_day": to_date(window.end_day - 1).isoformat(),
+        "digest": report.digest,
+    }
+
+
+def _parameters(settings: Settings) -> dict[str, Any]:
+    sections = settings.model_dump(exclude={"serving": True, "orders": {"columns"}})
+    return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
+
+
+def _figures(judged: Backtest) -> Mapping[str, Figure]:
+    churned, p_churn = judged.outcomes["churn"], judged.predictions["churn"]
+    value, expected = judged.outcomes["value"], judged.predictions["value"]
+    return {
+        "churn_reliability.png": plot_reliability(p_churn, churned),
+        "churn_gain.png": plot_gain(p_churn, churned),
+        "value_gain.png": plot_gain(expected, value, title="Value caught, best expected value first"),
+    }
