@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,8 @@ from features.errors import (
     PromotionRefusedError,
     SettingsError,
 )
+from features.lifecycle.segments import SIZES
+from features.lifecycle.stages import STAGES
 from features.settings import Settings, load_settings
 from features.snapshot import to_day
 from serving import terminal
@@ -44,14 +47,23 @@ _DEFAULT_HOME = ".lifestage"
 _DEFAULT_CONFIG = Path("lifestage.toml")
 _TOP = 10
 
-Home = Annotated[Path, typer.Option(envvar="LIFESTAGE_HOME", help="Folder of models, scores, keys and the MLflow store.")]
-Config = Annotated[Path | None, typer.Option(help="Settings file; lifestage.toml in this folder is read if it is there.")]
+StageName = StrEnum("StageName", list(STAGES))  # type: ignore[misc]  # members are data
+SizeName = StrEnum("SizeName", list(SIZES))  # type: ignore[misc]  # members are data
+
+Home = Annotated[
+    Path, typer.Option(envvar="LIFESTAGE_HOME", help="Folder of models, scores, keys and the MLflow store.")
+]
+Config = Annotated[
+    Path | None, typer.Option(help="Settings file; lifestage.toml in this folder is read if it is there.")
+]
 OrderFiles = Annotated[
     list[str], typer.Option("--orders", help="CSV or Parquet file of orders; repeat it, or give a glob, for several.")
 ]
 Columns = Annotated[
     list[str] | None,
-    typer.Option("--column", metavar="OURS=THEIRS", help="Where a column is: customer_id, ordered_at, amount, order_id."),
+    typer.Option(
+        "--column", metavar="OURS=THEIRS", help="Where a column is: customer_id, ordered_at, amount, order_id."
+    ),
 ]
 Zone = Annotated[str | None, typer.Option("--timezone", help="The shop's time zone, such as Europe/Paris.")]
 DateFormat = Annotated[str | None, typer.Option(help="strptime format of ordered_at, such as %d/%m/%Y.")]
@@ -101,7 +113,9 @@ def validate(
     timezone: Zone = None,
     date_format: DateFormat = None,
     config: Config = None,
-    quarantine: Annotated[Path | None, typer.Option(help="Write all quarantined rows to this .csv or .parquet.")] = None,
+    quarantine: Annotated[
+        Path | None, typer.Option(help="Write all quarantined rows to this .csv or .parquet.")
+    ] = None,
 ) -> None:
     """Check order files: how many rows are accepted, which are not, why, and what to do about it."""
     from features.intake.orders import refuse_above_tolerated_share
@@ -143,7 +157,9 @@ def backtest(
     as_of: AsOf = None,
     horizon_days: Horizon = None,
     cutoffs: Cutoffs = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the tidy table as JSON; - for stdout.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the tidy table as JSON; - for stdout.")
+    ] = None,
     column: Columns = None,
     timezone: Zone = None,
     date_format: DateFormat = None,
@@ -225,9 +241,11 @@ def score(
 @app.command(name="at-risk")
 def at_risk(
     limit: Annotated[int, typer.Option(min=1, help="Rows of the list.")] = 25,
-    stage: Annotated[str | None, typer.Option(help="Only customers in this stage.")] = None,
-    size: Annotated[str | None, typer.Option(help="Only small, medium or large customers.")] = None,
-    min_p_churn: Annotated[float | None, typer.Option(min=0, max=1, help="Only customers at least this likely to leave.")] = None,
+    stage: Annotated[StageName | None, typer.Option(help="Only customers in this stage.")] = None,
+    size: Annotated[SizeName | None, typer.Option(help="Only customers of this size.")] = None,
+    min_p_churn: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Only customers this likely to leave.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the list to this .csv or .parquet instead.")] = None,
     home: Home = Path(_DEFAULT_HOME),
 ) -> None:
@@ -304,6 +322,7 @@ def serve(
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and an exit code, never in a traceback."""
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait must not burn the cores of a busy machine
     try:
         app()
     except LifestageError as error:
@@ -427,7 +446,9 @@ def _ask_server(home: Path, *, as_of: str, customer_id: str) -> None:
     body: dict[str, Any] = {"as_of": as_of, "customers": [{"customer_id": "new-1", "orders": orders}]}
     with running_server(home, insecure_local=True) as url, httpx.Client(base_url=url, timeout=60.0) as client:
         terminal.out.print(f"Listening at {url}.")
-        terminal.print_exchange(f"POST /v1/score\n{json.dumps(body, indent=1)}", client.post("/v1/score", json=body).json())
+        terminal.print_exchange(
+            f"POST /v1/score\n{json.dumps(body, indent=1)}", client.post("/v1/score", json=body).json()
+        )
         stored = client.get("/v1/scores", params={"customer_id": customer_id})
         terminal.print_exchange(f"GET /v1/scores?customer_id={customer_id}", stored.json())
     terminal.out.print("The server was stopped.")

@@ -154,7 +154,7 @@ def load_settings(path: Path | None = None, *, overrides: Mapping[str, Mapping[s
         key = ".".join(str(part) for part in first["loc"])
         raise SettingsError(
             f"Setting {key}: {first['msg']}.",
-            remedy="Correct it in lifestage.toml or in the flag; features/defaults.toml lists every key with its meaning.",
+            remedy="Correct it in lifestage.toml or in the flag; features/defaults.toml explains every key.",
         ) from None
 
 

@@ -14,7 +14,7 @@ class Snapshot:
     """What is known strictly before a cutoff, and what came within a horizon after it.
 
     Args:
-        cutoff_day: Day number (days since 1970-01-01 in the shop's zone) of the as-of date; history ends at its midnight.
+        cutoff_day: Day number (days since 1970-01-01 in the shop's zone) of the as-of date; its midnight ends history.
         horizon_days: Length of the outcome window in days, 0 where no outcome is asked for.
     """
 
@@ -32,9 +32,7 @@ class Snapshot:
 
     def history(self, orders: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         """Keep the orders before the cutoff; `age_days` counts back from it, so the youngest order has age 1."""
-        return self.known(orders).with_columns(
-            age_days=nw.lit(self.cutoff_day, nw.Int64) - nw.col("day")
-        )
+        return self.known(orders).with_columns(age_days=nw.lit(self.cutoff_day, nw.Int64) - nw.col("day"))
 
     def outcome(self, orders: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         """Keep the orders in `[cutoff, cutoff + horizon)`."""

@@ -1,32 +1,33 @@
 """Answers for people at a terminal: tables, reasons and progress."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from rich import box
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from features.intake.orders import IntakeReport
-from serving.lists import AtRiskList, StageMap
+if TYPE_CHECKING:
+    from features.intake.orders import IntakeReport
+    from serving.lists import AtRiskList, StageMap
 
 _TASK_TITLES = {
     "churn": "Churn: will no order come?",
     "next_stage": "Next stage: where at the horizon?",
     "value": "Value: what will the orders of the horizon bring?",
 }
-_ALSO_SHOWN = {
-    "churn": ("auc", "ece", "top_decile_lift"),
-    "next_stage": (),
-    "value": ("mae", "r_squared", "relative_bias"),
-}
+_ALSO_SHOWN = {"churn": ("auc", "ece"), "next_stage": (), "value": ("mae", "r_squared", "relative_bias")}
+_SHORT = {"log_loss": "log-loss", "auc": "AUC", "ece": "ECE", "mae": "MAE", "r_squared": "R²", "relative_bias": "bias"}
+_OURS = "lifestage"
 _SHOWN_QUARANTINE_ROWS = 10
 
 out = Console()
@@ -75,7 +76,7 @@ def print_heading(text: str) -> None:
     out.rule(Text(text, style="bold"), align="left")
 
 
-def print_intake(report: IntakeReport) -> None:
+def print_intake(report: "IntakeReport") -> None:
     """Print what became of every input row, and the first quarantined ones."""
     out.print(
         f"{report.n_input:,} rows read: {report.n_accepted:,} accepted, {report.n_quarantined:,} quarantined; "
@@ -83,7 +84,7 @@ def print_intake(report: IntakeReport) -> None:
     )
     if report.quarantine.is_empty():
         return
-    table = Table("rows", "reason", title="Quarantined, by reason")
+    table = _table("rows", "reason", title="Quarantined, by reason")
     for reason, n_rows in report.by_reason.items():
         table.add_row(f"{n_rows:,}", reason)
     out.print(table)
@@ -105,68 +106,59 @@ def print_reasons(reasons: Iterable[tuple[bool, str]]) -> None:
         out.print(Text.assemble(("  ✓ ", "green") if holds else ("  ✗ ", "bold red"), text))
 
 
-def print_stages(stage_map: StageMap) -> None:
+def print_stages(stage_map: "StageMap") -> None:
     """Print customers and value per stage."""
-    table = Table(title=f"Lifecycle stages as of {stage_map.run.as_of}, model {stage_map.run.model_version}")
-    table.add_column("stage")
-    for name in ("customers", "share", "historic value", "mean p_churn", "12-month value"):
-        table.add_column(name, justify="right")
+    table = _table(
+        "stage",
+        *("customers", "share", "value so far", "p_churn", "12m value"),
+        title=f"Lifecycle stages as of {stage_map.run.as_of}",
+    )
     for stage in stage_map.stages:
-        churn = "–" if stage.mean_p_churn is None else f"{stage.mean_p_churn:.3f}"
         table.add_row(
             stage.stage,
             f"{stage.customers:,}",
             f"{stage.share:.1%}",
             f"{stage.historic_value:,.0f}",
-            churn,
+            "–" if stage.mean_p_churn is None else f"{stage.mean_p_churn:.3f}",
             f"{stage.clv_12m:,.0f}",
         )
     out.print(table)
 
 
-def print_at_risk(page: AtRiskList) -> None:
+def print_at_risk(page: "AtRiskList") -> None:
     """Print the customers most worth saving, and the sums over them."""
-    table = Table(title=f"The {len(page.rows)} customers most worth saving, as of {page.run.as_of}")
-    for name in (
+    table = _table(
         "customer",
-        "stage",
-        "since",
-        "p_churn",
-        "12-month value",
-        "80 % interval",
-        "value at risk",
-        "RFM",
-        "size",
-    ):
-        table.add_column(name, justify="left" if name in {"customer", "stage", "since"} else "right")
+        *("stage", "since", "p_churn", "12m value", "interval", "at risk", "RFM", "size"),
+        title=f"{len(page.rows)} customers most worth saving, as of {page.run.as_of}",
+    )
     for row in page.rows:
         table.add_row(
             Text(row["customer_id"]),
             row["stage"],
             row["stage_since"],
             f"{row['p_churn']:.3f}",
-            f"{row['clv_12m']:,.2f}",
+            f"{row['clv_12m']:,.0f}",
             f"{row['clv_12m_low']:,.0f}–{row['clv_12m_high']:,.0f}",
-            f"{row['value_at_risk']:,.2f}",
+            f"{row['value_at_risk']:,.0f}",
             row["rfm"],
             row["size"],
         )
     out.print(table)
-    out.print(
-        f"Together: {page.totals.clv_12m:,.0f} expected in 12 months, {page.totals.value_at_risk:,.0f} of it at risk."
-    )
+    totals = page.totals
+    out.print(f"Together: {totals.clv_12m:,.0f} expected in 12 months, {totals.value_at_risk:,.0f} of it at risk.")
 
 
 def print_records(records: Iterable[Mapping[str, Any]], *, title: str) -> None:
     """Print records with equal keys as a table."""
-    print_frame = pl.DataFrame(list(records), infer_schema_length=None)
-    out.print(_plain_table(print_frame, title=title))
+    out.print(_plain_table(pl.DataFrame(list(records), infer_schema_length=None), title=title))
 
 
 def print_next_steps(home: Path, orders: Path, *, is_default_home: bool) -> None:
     """Print what a new user may want to try after the demo."""
     elsewhere = "" if is_default_home else f" --home {home}"
-    store = "make mlflow" if is_default_home else f"mlflow ui --backend-store-uri sqlite:///{(home / 'mlflow.db').absolute()}"
+    store_uri = f"sqlite:///{(home / 'mlflow.db').absolute()}"
+    store = "make mlflow" if is_default_home else f"mlflow ui --backend-store-uri {store_uri}"
     serve = "make serve" if is_default_home else f"lifestage serve --insecure-local{elsewhere}"
     steps = (
         (serve, "the service; its page for people is at http://127.0.0.1:3000/"),
@@ -192,40 +184,55 @@ def write_stdout(text: str) -> None:
 
 def _ladder_table(rows: pl.DataFrame, metric: str, also: tuple[str, ...], *, title: str) -> Table:
     cutoffs = rows["cutoff"].unique().sort().to_list()
-    table = Table(title=title, caption=f"{metric} at each cutoff (lower is better), then means over cutoffs")
-    table.add_column("model")
-    for name in (*cutoffs, f"mean {metric}", *also, "ours − this, 90 % interval clear of 0"):
-        table.add_column(name, justify="right")
+    deciding = _SHORT.get(metric, metric)
+    table = _table(
+        "model",
+        *(*cutoffs, "mean", *(_SHORT[name] for name in also), "ours − this"),
+        title=title,
+        caption=f"{deciding} at each cutoff, lower is better; then means over cutoffs. "
+        "* the 90 % interval of the difference is clear of 0 at every cutoff",
+    )
     measured = rows.filter(pl.col("against") == "")
     values = {(r["model"], r["metric"], r["cutoff"]): r["value"] for r in measured.iter_rows(named=True)}
     for model in measured["model"].unique(maintain_order=True):
-        cells = [_number(values.get((model, metric, cutoff))) for cutoff in cutoffs]
-        means = [_number(_mean(values.get((model, name, c)) for c in cutoffs)) for name in (metric, *also)]
-        style = "bold" if model == "lifestage" else None
-        table.add_row(model, *cells, *means, _difference(rows.filter(pl.col("against") == model)), style=style)
+        at_cutoffs = [_number(values.get((model, metric, cutoff)), metric) for cutoff in cutoffs]
+        means = [_number(_mean(values.get((model, name, c)) for c in cutoffs), name) for name in (metric, *also)]
+        difference = _difference(rows.filter(pl.col("against") == model), metric)
+        table.add_row(model, *at_cutoffs, *means, difference, style="bold" if model == _OURS else None)
     return table
 
 
-def _difference(rows: pl.DataFrame) -> str:
+def _difference(rows: pl.DataFrame, metric: str) -> str:
     if rows.is_empty():
         return ""
-    clear = int(((rows["high"] < 0) | (rows["low"] > 0)).sum())
-    return f"{_mean(rows['value']):+.4f}  {clear} of {rows.height}"
+    is_clear = bool(((rows["high"] < 0) | (rows["low"] > 0)).all())
+    mean = _mean(rows["value"])
+    return f"{'+' if mean > 0 else ''}{_number(mean, metric)}{'*' if is_clear else ' '}"
 
 
 def _mean(values: Iterable[float | None]) -> float:
-    known = [value for value in values if value is not None and value == value]  # noqa: PLR0124 - NaN differs from itself
-    return sum(known) / len(known) if known else float("nan")
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
-def _number(value: float | None) -> str:
-    if value is None or value != value:  # noqa: PLR0124 - NaN differs from itself
+def _number(value: float | None, metric: str) -> str:
+    if value is None or math.isnan(value):
         return "–"
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
+    if metric == "relative_bias":
+        return f"{value:+.1%}"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}"
+
+
+def _table(first: str, *others: str, title: str, caption: str | None = None) -> Table:
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, title_justify="left")
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
 
 
 def _plain_table(frame: pl.DataFrame, *, title: str) -> Table:
-    table = Table(*frame.columns, title=title)
+    table = Table(*frame.columns, title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for row in frame.iter_rows():
         table.add_row(*(Text("–" if cell is None else str(cell)) for cell in row))
     return table

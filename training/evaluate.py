@@ -129,7 +129,7 @@ def backtest(
             answers[CHAMPION] = _ask_champion(orders, fold, champion)
         outcomes = observe(orders, fold, past.rule, settings)
         frames.append(judge(answers, outcomes, cutoff=when, settings=settings))
-        judged = judged or (outcomes, _by_task(answers[OURS]))
+        judged = judged or (outcomes, _answered(answers[OURS]))
     assert judged is not None  # noqa: S101 - rolling_folds returns at least one fold
     return Backtest(pl.concat(frames), *judged)
 
@@ -151,7 +151,9 @@ def build_past(orders: duckdb.DuckDBPyRelation, fold: Fold, *, settings: Setting
     known = present.known(nw.from_native(orders).lazy())
     rule = learn_stage_rule(build_order_days(known, present), settings.stages)
     examples = tuple(
-        Examples(build_customer_table(known, at, rule=rule), build_labels(known, at, rule=rule)).sample(limit, seed=seed)
+        Examples(build_customer_table(known, at, rule=rule), build_labels(known, at, rule=rule)).sample(
+            limit, seed=seed
+        )
         for at in (Snapshot(day, horizon) for day in fold.train_cutoff_days)
     )
     return Past(rule, examples, build_customer_table(known, present, rule=rule))
@@ -181,10 +183,10 @@ def judge(
     rows: list[tuple[Any, ...]] = []
     for task, by_name in METRICS.items():
         y = outcomes[task]
-        answered = {name: p for name, a in answers.items() if (p := _by_task(a)[task]) is not None}
+        answered = {name: given[task] for name, a in answers.items() if task in (given := _answered(a))}
         for name, p in answered.items():
             for metric, function in by_name.items():
-                low, high = _interval(task, metric, function, y, p, settings)
+                low, high = _interval(task, metric, y, p, settings=settings)
                 rows.append((cutoff, task, name, metric, function(y, p), low, high, "", y.size))
         rows.extend(_differences(task, answered, y, cutoff, settings))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
@@ -205,12 +207,12 @@ def _differences(
 
 
 def _interval(
-    task: str, metric: str, function: Metric, y: npt.NDArray[Any], p: npt.NDArray[Any], settings: Settings
+    task: str, metric: str, y: npt.NDArray[Any], p: npt.NDArray[Any], *, settings: Settings
 ) -> tuple[float | None, float | None]:
     if metric != DECIDING[task] and (task, metric) not in _ALSO_WITH_INTERVAL:
         return None, None
     low, high = metrics.bootstrap_interval(
-        function, y, p, n_samples=settings.training.bootstrap_samples, seed=settings.training.seed
+        METRICS[task][metric], y, p, n_samples=settings.training.bootstrap_samples, seed=settings.training.seed
     )
     return low, high
 
@@ -225,9 +227,7 @@ def _ask_champion(orders: duckdb.DuckDBPyRelation, fold: Fold, champion: Bundle)
     return Predictions(p_churn=answers.p_churn, value=answers.value)
 
 
-def _by_task(predictions: Predictions) -> Mapping[str, npt.NDArray[Any] | None]:
-    return {
-        "churn": predictions.p_churn,
-        "next_stage": predictions.p_next_stage,
-        "value": predictions.value,
-    }
+def _answered(predictions: Predictions) -> Mapping[str, npt.NDArray[Any]]:
+    """Return task → prediction, for the tasks that a rung answers."""
+    found = {"churn": predictions.p_churn, "next_stage": predictions.p_next_stage, "value": predictions.value}
+    return {task: p for task, p in found.items() if p is not None}

@@ -127,13 +127,17 @@ def _ranking(means: dict[Any, Any], gate: GateSettings) -> Reason:
 
 def _calibration(means: dict[Any, Any], gate: GateSettings) -> Reason:
     ece = means[("churn", OURS, "ece")]
-    return Reason(ece <= gate.churn_max_ece, f"churn: calibration error {ece:.4f}, at most {gate.churn_max_ece} allowed")
+    return Reason(
+        ece <= gate.churn_max_ece, f"churn: calibration error {ece:.4f}, at most {gate.churn_max_ece} allowed"
+    )
 
 
 def _bias(means: dict[Any, Any], gate: GateSettings) -> Reason:
     bias = means.get(("value", OURS, "relative_bias"))
     if bias is None:
-        return Reason(holds=False, text="value: nothing was ordered in any test horizon, so its bias cannot be measured")
+        return Reason(
+            holds=False, text="value: nothing was ordered in any test horizon, so its bias cannot be measured"
+        )
     holds = abs(bias) <= gate.value_max_relative_bias
     return Reason(holds, f"value: total off by {bias:+.1%}, at most ±{gate.value_max_relative_bias:.0%} allowed")
 

@@ -24,7 +24,7 @@ _N_DECILES = 10
 
 RUNGS = {
     "base_rate": "the average of the training cutoffs, the same for everyone",
-    "recency_rule": "the average of the customer's decile of days since the last order (stages: with the current stage)",
+    "recency_rule": "the average of the customer's decile of days since the last order (stages: and current stage)",
     "last_period": "what the customer did in the horizon before the cutoff (stages: Markov from the current stage)",
     "simple_clv": "orders per year × average order value × years",
     "bg_nbd": "BG/NBD return probability, × Gamma-Gamma for value, × Markov for stages",
@@ -47,9 +47,7 @@ class Predictions:
     value: Vector | None = None
 
 
-def climb(
-    examples: tuple[Examples, ...], present: pl.DataFrame, model: LifecycleModel
-) -> Mapping[str, Predictions]:
+def climb(examples: tuple[Examples, ...], present: pl.DataFrame, model: LifecycleModel) -> Mapping[str, Predictions]:
     """Let every rung, and the model, answer for the customers of `present`.
 
     Args:
@@ -103,9 +101,7 @@ def _recency_rule(table: pl.DataFrame, labels: pl.DataFrame, present: pl.DataFra
     )
 
 
-def _last_period(
-    table: pl.DataFrame, labels: pl.DataFrame, present: pl.DataFrame, horizon_days: int
-) -> Predictions:
+def _last_period(table: pl.DataFrame, labels: pl.DataFrame, present: pl.DataFrame, horizon_days: int) -> Predictions:
     def ordered(frame: pl.DataFrame) -> npt.NDArray[np.int64]:
         return (frame["days_since_last_order"].to_numpy() <= horizon_days).astype(np.int64)
 
@@ -117,9 +113,7 @@ def _last_period(
     )
 
 
-def _bg_nbd(
-    table: pl.DataFrame, labels: pl.DataFrame, present: pl.DataFrame, model: LifecycleModel
-) -> Predictions:
+def _bg_nbd(table: pl.DataFrame, labels: pl.DataFrame, present: pl.DataFrame, model: LifecycleModel) -> Predictions:
     summary, timing = purchase_summary(present), model.process.bg_nbd
     p_churn = timing.p_no_order(summary, horizon_days=model.horizon_days)
     orders = timing.expected_orders(summary, horizon_days=model.horizon_days)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
-from sklearn.metrics import mean_tweedie_deviance, brier_score_loss, mean_absolute_error
+from sklearn.metrics import brier_score_loss, mean_absolute_error, mean_tweedie_deviance
 
 FloatArray = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from matplotlib.figure import Figure
 
-from features.errors import ModelError
-from training.bundle import Manifest
+from features.errors import BundleError, ModelError
+from training.bundle import Manifest, read_manifest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -97,8 +97,11 @@ def log_training(
         The number of the model version.
 
     Raises:
+        BundleError: If the folder does not hold that bundle; MLflow itself would log an absent folder as empty.
         ModelError: If the store cannot be opened.
     """
+    if read_manifest(bundle_folder) != manifest:
+        raise BundleError(f"{bundle_folder.name} is not bundle {manifest.version}.", remedy="Train again.")
     client = _open(home)
     experiment = _ensure_experiment(client, home)
     table = backtest.select(_TABLE)
@@ -139,7 +142,7 @@ def refuse(home: Path, *, bundle_version: str, reasons: Sequence[str], at: str) 
         ModelError: If there is no store, or no such version.
     """
     client = _open_existing(home)
-    _decide(client, _find(client, bundle_version), {_REFUSED_AT: at, _REASON: " ".join(reasons)})
+    _decide(client, _find(client, bundle_version), {_REFUSED_AT: at, _REASON: "; ".join(reasons)})
 
 
 def list_models(home: Path) -> list[ModelVersion]:

@@ -15,8 +15,8 @@ from training import tracking
 from training.bundle import Bundle, load_bundle, write_bundle
 from training.champion import bundles_folder, read_champion
 from training.evaluate import Backtest, backtest, learn_at
-from training.plots import plot_gain, plot_reliability
 from training.gate import Decision, decide, summarise, to_record
+from training.plots import plot_gain, plot_reliability
 from training.splits import build_fold
 
 Advance = Callable[[str], None]

@@ -172,11 +172,9 @@ def _check(
 
 
 def _load_quarantine(checked: str, files: Sequence[str], connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    refused = pl.DataFrame(
-        connection.sql(f"""
-            SELECT file::INTEGER AS file, line, value_class::VARCHAR AS value_class, reason::VARCHAR AS reason
-            FROM {checked} WHERE reason IS NOT NULL ORDER BY ALL""")
-    )
+    refused = connection.sql(f"""
+        SELECT file::INTEGER AS file, line, value_class::VARCHAR AS value_class, reason::VARCHAR AS reason
+        FROM {checked} WHERE reason IS NOT NULL ORDER BY ALL""").pl()
     return quarantine_frame(
         refused.with_columns(pl.col("file").replace_strict(dict(enumerate(files)), return_dtype=pl.String))
     )

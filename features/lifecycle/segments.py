@@ -52,7 +52,8 @@ class Segments:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Rebuild segments from `to_dict`."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        thawed: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**thawed)
 
 
 def learn_segments(table: pl.DataFrame, settings: SegmentSettings) -> Segments:

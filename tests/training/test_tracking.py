@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
-from features.errors import ModelError
+from features.errors import BundleError, ModelError
 from features.settings import Settings
 from training.bundle import Bundle, load_bundle, write_bundle
 from training.models.lifecycle import LifecycleModel
@@ -316,9 +316,9 @@ def test_rollback(home: Path, bundle: Bundle, other_folder: Path) -> None:
 
 def test_refusal(home: Path, bundle: Bundle) -> None:
     """A refusal is written down with its reasons; the challenger stays where it is."""
-    refuse(home, bundle_version=bundle.manifest.version, reasons=["It ranks worse.", "It is biased."], at=LATER)
+    refuse(home, bundle_version=bundle.manifest.version, reasons=["churn: ranks worse", "value: is biased"], at=LATER)
     (version,) = list_models(home)
-    assert (version.refused_at, version.reason) == (LATER, "It ranks worse. It is biased.")
+    assert (version.refused_at, version.reason) == (LATER, "churn: ranks worse; value: is biased")
     assert version.aliases == ("challenger",)
 
 
@@ -341,6 +341,24 @@ def test_failure(home: Path, bundle_folder: Path) -> None:
     assert len(failed) == 1
     assert "mlflow.parentRunId" not in failed[0].data.tags
     assert [version.number for version in list_models(home)] == ["1"]
+
+
+def test_another_bundle(logged: Logged, bundle: Bundle, other_folder: Path, tmp_path: Path) -> None:
+    """A folder that is absent, or holds another bundle than the manifest says, is never registered."""
+    for folder, message in ((tmp_path / "absent", "no readable manifest"), (other_folder, "is not bundle")):
+        with pytest.raises(BundleError, match=message):
+            log_training(
+                logged.home,
+                manifest=bundle.manifest,
+                bundle_folder=folder,
+                backtest=BACKTEST,
+                parameters={},
+                figures={},
+                dataset_digest=DIGEST,
+                source_name="orders.csv",
+                started_at=STARTED_AT,
+            )
+    assert [version.number for version in list_models(logged.home)] == ["1"]
 
 
 def test_moved_home(home: Path, logged: Logged, bundle_folder: Path) -> None:

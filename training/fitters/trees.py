@@ -21,7 +21,6 @@ _PARAMETERS: dict[str, Any] = {
     "lambda_l2": 10.0,
     "deterministic": True,
     "force_row_wise": True,
-    "num_threads": 2,
     "verbosity": -1,
 }
 _MIN_LEAF_SHARE = 0.001
@@ -32,7 +31,7 @@ def fit_trees(inputs: npt.NDArray[np.float64], target: npt.NDArray[np.int64], *,
     """Learn trees.
 
     Args:
-        inputs: Model matrix, shape (n, n_features).
+        inputs: Model matrix (see `model_inputs`), shape (n, len(INPUT_NAMES)).
         target: Class positions 0 … n_classes − 1, shape (n,).
         n_classes: 2 for a binary model.
         seed: Of column and row sampling.
@@ -45,8 +44,7 @@ def fit_trees(inputs: npt.NDArray[np.float64], target: npt.NDArray[np.int64], *,
         "min_data_in_leaf": max(_MIN_LEAF_ROWS, int(_MIN_LEAF_SHARE * target.size)),
         **({} if n_classes == 2 else {"num_class": n_classes}),
     }
-    names = list(INPUT_NAMES) if inputs.shape[1] == len(INPUT_NAMES) else "auto"
-    dataset = lightgbm.Dataset(inputs, target, feature_name=names, free_raw_data=True)
+    dataset = lightgbm.Dataset(inputs, target, feature_name=list(INPUT_NAMES))
     return Trees.from_booster(lightgbm.train(parameters, dataset, num_boost_round=_ROUNDS[objective]))
 
 

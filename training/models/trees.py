@@ -11,6 +11,7 @@ import numpy.typing as npt
 from features.errors import BundleError
 
 Matrix = npt.NDArray[np.float64]
+_ROWS_WORTH_THREADS = 1000  # below this, waking the other threads costs more than they bring
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Trees:
 
     def predict(self, rows: Matrix) -> Matrix:
         """Return the ensemble's output after its link: (n,) for a binary model, (n, n_classes) for a multiclass one."""
-        return np.asarray(self._booster.predict(rows, validate_features=False), dtype=np.float64)
+        threads = 1 if rows.shape[0] < _ROWS_WORTH_THREADS else 0
+        return np.asarray(self._booster.predict(rows, num_threads=threads), dtype=np.float64)
 
     def gain_importance(self) -> npt.NDArray[np.float64]:
         """Return each feature's share of the total gain, shape (n_features,)."""

@@ -7,7 +7,6 @@ from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -39,7 +38,7 @@ def test_equals_files(tmp_path: Path, rows: list[tuple[str, datetime, Decimal | 
     file.write_text("customer_id,ordered_at,amount\n" + "".join(lines), encoding="utf-8")
     with connect() as connection:
         intake = read_orders([file], orders_settings(timezone=zone), connection=connection)
-        from_file = pl.DataFrame(intake.orders)
+        from_file = intake.orders.pl()
     from_rows = orders_from_rows(rows, timezone=zone)
     assert from_rows.schema == from_file.schema == ORDER_SCHEMA
     assert sorted(from_rows.rows()) == sorted(from_file.rows())

@@ -60,7 +60,9 @@ CASES = {
 }
 
 
-def _stages(orders: pl.DataFrame, cutoff_day: int, *, rule: StageRule = SHOP_RULE, horizon_days: int = 0) -> pl.DataFrame:
+def _stages(
+    orders: pl.DataFrame, cutoff_day: int, *, rule: StageRule = SHOP_RULE, horizon_days: int = 0
+) -> pl.DataFrame:
     snapshot = Snapshot(cutoff_day, horizon_days)
     return build_customer_table(nw.from_native(orders.lazy()), snapshot, rule=rule)
 
@@ -96,7 +98,7 @@ def test_fallback_bands(silence: int, stage: str) -> None:
 @given(order_logs(), rules(), st.integers(-400, 400))
 @settings(max_examples=60, deadline=None)
 def test_one_stage(orders: pl.DataFrame, rule: StageRule, shift: int) -> None:
-    """Every customer with history has exactly one of the six stages, entered after the first order and by the cutoff."""
+    """Every customer with history has exactly one of six stages, entered after the first order and by the cutoff."""
     cutoff_day = CUTOFF_DAY + shift
     known = orders.filter(pl.col("day") < cutoff_day)
     table = _stages(orders, cutoff_day, rule=rule, horizon_days=90)

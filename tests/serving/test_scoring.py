@@ -1,0 +1,195 @@
+"""Scoring: one coherent answer per customer, from the past alone, for a base as for one request."""
+
+import warnings
+from math import nan
+from typing import Any
+
+import duckdb
+import narwhals as nw
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+
+from features.catalogue import MICROS
+from features.lifecycle.stages import STAGES
+from features.snapshot import Snapshot, to_date
+from features.table import build_customer_table
+from serving.columns import COLUMNS, SCORE_SCHEMA
+from serving.scoring import FLAGS, score_orders
+from tests.histories import CUTOFF_DAY, build_orders, later_orders, one_customer, order_logs
+from training.bundle import Bundle
+from training.models.inputs import model_inputs, purchase_summary, stage_codes
+
+P_NEXT = [f"p_next_{stage}" for stage in STAGES]
+
+
+@pytest.fixture(scope="module")
+def scores(bundle: Bundle, cdnow_orders: pl.DataFrame, end_day: int) -> pl.DataFrame:
+    """Scores of the shared orders at the end of the log."""
+    return score_orders(bundle, cdnow_orders, cutoff_day=end_day)
+
+
+@pytest.fixture(scope="module")
+def table(bundle: Bundle, cdnow_orders: pl.DataFrame, end_day: int) -> pl.DataFrame:
+    """The customer table behind the scores."""
+    snapshot = Snapshot(end_day, bundle.model.horizon_days)
+    return build_customer_table(nw.from_native(cdnow_orders.lazy()), snapshot, rule=bundle.model.stage_rule)
+
+
+@given(order_logs(), later_orders())
+@settings(max_examples=100, deadline=None)
+def test_no_leakage(bundle: Bundle, orders: pl.DataFrame, later: pl.DataFrame) -> None:
+    """Orders at or after the as-of date, in any row order, leave every score byte-identical."""
+    history = orders.filter(pl.col("day") < CUTOFF_DAY)
+    grown = pl.concat([later, orders.reverse()])
+    before = score_orders(bundle, history, cutoff_day=CUTOFF_DAY)
+    assert _bytes(score_orders(bundle, grown, cutoff_day=CUTOFF_DAY)) == _bytes(before)
+    _assert_coherent(before)
+
+
+def test_no_leakage_base(
+    bundle: Bundle, engine: duckdb.DuckDBPyConnection, cdnow_orders: pl.DataFrame, end_day: int
+) -> None:
+    """A whole base in DuckDB, from two files, scores in the past as if the later orders did not exist."""
+    cutoff_day = end_day - 200
+    halves = [engine.from_arrow(half.to_arrow()) for half in (cdnow_orders[1::2], cdnow_orders[::2].reverse())]
+    known = cdnow_orders.filter(pl.col("day") < cutoff_day)
+    scored = score_orders(bundle, halves[0].union(halves[1]), cutoff_day=cutoff_day)
+    assert _bytes(scored) == _bytes(score_orders(bundle, known, cutoff_day=cutoff_day))
+
+
+def test_batch_is_request(
+    bundle: Bundle,
+    engine: duckdb.DuckDBPyConnection,
+    cdnow_orders: pl.DataFrame,
+    end_day: int,
+    scores: pl.DataFrame,
+) -> None:
+    """A customer scored alone from a request has the very score of the batch in DuckDB."""
+    batch = score_orders(bundle, engine.from_arrow(cdnow_orders.to_arrow()), cutoff_day=end_day)
+    assert _bytes(batch) == _bytes(scores)
+    for customer_id in scores["customer_id"].gather_every(40).to_list():
+        alone = score_orders(bundle, cdnow_orders.filter(pl.col("customer_id") == customer_id), cutoff_day=end_day)
+        assert _bytes(alone) == _bytes(batch.filter(pl.col("customer_id") == customer_id))
+
+
+def test_coherent(scores: pl.DataFrame) -> None:
+    """Every scored row of a real base keeps the identities of the one answer."""
+    assert scores.height > 1000
+    _assert_coherent(scores)
+
+
+def test_silent_branch(bundle: Bundle, scores: pl.DataFrame, table: pl.DataFrame) -> None:
+    """What the order branch leaves of the next stage is p_churn, all of it at the stage that silence leads to."""
+    codes = stage_codes(table["stage"])
+    given_order = bundle.model.next_stage.p_given_order(model_inputs(table), codes)
+    p_churn = scores["p_churn"].to_numpy()
+    rest = scores.select(P_NEXT).to_numpy() - (1.0 - p_churn)[:, None] * given_order
+    expected = np.zeros_like(rest)
+    expected[np.arange(scores.height), stage_codes(table["stage_if_silent"])] = p_churn
+    np.testing.assert_allclose(rest, expected, rtol=0, atol=1e-12)
+
+
+def test_expected_orders(bundle: Bundle, scores: pl.DataFrame, table: pl.DataFrame) -> None:
+    """Expected orders are (1 − p_churn) times BG/NBD's orders given at least one, in lifetimes' closed form."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from lifetimes import BetaGeoFitter
+    process, summary, horizon = bundle.model.process.bg_nbd, purchase_summary(table), bundle.model.horizon_days
+    unit = process.time_unit_days
+    fitter = BetaGeoFitter()
+    fitter.params_ = {name: getattr(process, name) for name in ("r", "alpha", "a", "b")}
+    expected = fitter.conditional_expected_number_of_purchases_up_to_time(
+        horizon / unit, summary.frequency, summary.recency_days / unit, summary.T_days / unit
+    )
+    if_any = np.asarray(expected) / (1.0 - process.p_no_order(summary, horizon_days=horizon))
+    np.testing.assert_allclose(
+        scores["expected_orders"].to_numpy(), (1.0 - scores["p_churn"].to_numpy()) * if_any, rtol=1e-6
+    )
+
+
+def test_one_time_buyers(bundle: Bundle, cdnow_orders: pl.DataFrame, end_day: int) -> None:
+    """One-time buyers churn as often as they are said to, where 1 − p_alive of BG/NBD says that none does."""
+    cutoff_day = end_day - bundle.model.horizon_days
+    scored = score_orders(bundle, cdnow_orders, cutoff_day=cutoff_day)
+    came = cdnow_orders.filter(pl.col("day") >= cutoff_day)["customer_id"].unique().implode()
+    once = scored.filter(pl.col("flags").str.contains("one_order")).with_columns(
+        is_churned=~pl.col("customer_id").is_in(came)
+    )
+    assert once.height > 300
+    p_churn = once["p_churn"].to_numpy()
+    assert p_churn.min() > 0.3
+    assert p_churn.mean() == pytest.approx(once["is_churned"].to_numpy().mean(), abs=0.08)
+    assert np.unique(p_churn).size > 50
+
+
+def test_columns(scores: pl.DataFrame, bundle: Bundle, end_day: int) -> None:
+    """Scores have the public columns in their order, name their model and date, and lack only what may be lacking."""
+    assert scores.schema == SCORE_SCHEMA
+    assert {column.name for column in COLUMNS if scores[column.name].null_count()} <= {"next_order_on"}
+    assert scores.select("as_of", "horizon_days", "model_version").unique().rows() == [
+        (to_date(end_day).isoformat(), 90, bundle.manifest.version)
+    ]
+    assert scores["customer_id"].is_sorted()
+
+
+def test_empty(bundle: Bundle, engine: duckdb.DuckDBPyConnection) -> None:
+    """Nobody with history gives no scores, of the same columns."""
+    orders = one_customer(CUTOFF_DAY)
+    for frame in (orders, orders.clear(), engine.from_arrow(orders.to_arrow())):
+        scored = score_orders(bundle, frame, cutoff_day=CUTOFF_DAY)
+        assert scored.is_empty()
+        assert scored.schema == SCORE_SCHEMA
+
+
+def test_flags(bundle: Bundle) -> None:
+    """Flags say what to know about a score, and each is explained."""
+    orders = build_orders(
+        [
+            ("free", CUTOFF_DAY - 300, 0),
+            ("free", CUTOFF_DAY - 10, 0),
+            ("gone", CUTOFF_DAY - 3000, MICROS),
+            ("new", CUTOFF_DAY - 1, MICROS),
+            ("plain", CUTOFF_DAY - 300, MICROS),
+            ("plain", CUTOFF_DAY - 10, MICROS),
+        ]
+    )
+    flags = dict(score_orders(bundle, orders, cutoff_day=CUTOFF_DAY).select("customer_id", "flags").rows())
+    found = {name: set(filter(None, codes.split(","))) - {"no_order_expected"} for name, codes in flags.items()}
+    assert found == {
+        "free": {"no_value"},
+        "gone": {"one_order", "no_value"},
+        "new": {"one_order", "short_history", "no_value"},
+        "plain": set(),
+    }
+    assert "no_order_expected" in flags["gone"]
+    assert set(",".join(flags.values()).split(",")) - {""} <= set(FLAGS)
+
+
+def _assert_coherent(scores: pl.DataFrame) -> None:
+    numbers = scores.select(pl.selectors.float()).fill_null(nan).to_numpy()
+    assert np.isfinite(numbers).all()
+    months = np.array(scores["clv_by_month"].to_list()).reshape(-1, 12)
+    assert np.isfinite(months).all()
+    column: dict[str, Any] = {
+        name: scores[name].to_numpy() for name in scores.columns if scores[name].dtype == pl.Float64
+    }
+    p_next = scores.select(P_NEXT).to_numpy()
+    for p in (column["p_churn"], column["p_alive"], p_next):
+        assert ((p >= 0.0) & (p <= 1.0)).all()
+    np.testing.assert_allclose(p_next.sum(axis=1), 1.0, rtol=0, atol=1e-12)
+    assert (column["p_alive"] >= 1.0 - column["p_churn"]).all()
+    assert (column["expected_orders"] >= (1.0 - column["p_churn"]) * (1.0 - 1e-12)).all()
+    np.testing.assert_allclose(months.sum(axis=1), column["clv_12m"], rtol=1e-12)
+    assert (months >= 0).all()
+    assert (column["clv_12m_low"] <= column["clv_12m_high"]).all()
+    np.testing.assert_allclose(column["value_at_risk"], column["p_churn"] * column["clv_12m"], rtol=1e-12)
+    assert scores.filter(pl.col("next_order_on") <= pl.col("as_of")).is_empty()
+    assert scores.filter(pl.col("stage_since") > pl.col("as_of")).is_empty()
+    dated = scores.filter(pl.col("p_churn") < 0.5)
+    assert dated["next_order_on"].null_count() == 0
+
+
+def _bytes(table: pl.DataFrame) -> bytes:
+    return repr((table.schema, table.rows())).encode()

@@ -1,0 +1,150 @@
+"""Trees: a text that LightGBM would trust is checked before LightGBM reads it."""
+
+import lightgbm
+import numpy as np
+import pytest
+
+from features.errors import BundleError
+from training.models.inputs import INPUT_NAMES
+from training.models.lifecycle import LifecycleModel
+from training.models.trees import Trees, check_structure
+
+TREE = {
+    "num_leaves": "3",
+    "num_cat": "0",
+    "split_feature": "0 1",
+    "split_gain": "9 8",
+    "threshold": "1.5 2.5",
+    "decision_type": "2 2",
+    "left_child": "1 -1",
+    "right_child": "-3 -2",
+    "leaf_value": "0.1 0.2 -0.3",
+    "leaf_weight": "1 1 1",
+    "leaf_count": "1 1 1",
+    "internal_value": "0 0",
+    "internal_weight": "0 0",
+    "internal_count": "3 2",
+    "is_linear": "0",
+    "shrinkage": "1",
+}
+
+
+def _text(*, more: str = "", **changes: str) -> str:
+    fields = "".join(f"{name}={value}\n" for name, value in {**TREE, **changes}.items())
+    tree = f"Tree=0\n{fields}{more}\n\n"
+    header = (
+        "tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nlabel_index=0\nmax_feature_idx=1\n"
+        "objective=binary sigmoid:1\nfeature_names=a b\nfeature_infos=[0:9] [0:9]\n"
+        f"tree_sizes={len(tree)}\n\n"
+    )
+    return f"{header}{tree}end of trees\n\nfeature_importances:\na=1\n"
+
+
+def test_sound() -> None:
+    """A sound tree is read, and answers by the leaf that its splits lead to."""
+    rows = np.array([[1.0, 2.0], [1.0, 3.0], [2.0, 0.0]])
+    expected = 1 / (1 + np.exp(-np.array([0.1, 0.2, -0.3])))
+    assert Trees(_text(), 2).predict(rows) == pytest.approx(expected)
+
+
+CRAFTED = {
+    "cycle": {"left_child": "1 0"},
+    "node that leads to itself": {"num_leaves": "4", "left_child": "1 -1 2", "right_child": "-3 -2 -4"},
+    "child beyond the nodes": {"left_child": "7 -1"},
+    "child beyond the leaves": {"left_child": "1 -9"},
+    "child in exponent form": {"left_child": "1000e-3 -1"},
+    "feature beyond the columns": {"split_feature": "0 2"},
+    "feature below zero": {"split_feature": "0 -1"},
+    "feature in exponent form": {"split_feature": "99999e-9 1"},
+    "feature that is no whole number": {"split_feature": "0.5 1"},
+    "number with underscores": {"num_leaves": "0_3"},
+    "leaf not a number": {"leaf_value": "0.1 nan -0.3"},
+    "leaf without end": {"leaf_value": "0.1 inf -0.3"},
+    "too few leaves": {"leaf_value": "0.1 0.2"},
+    "threshold not a number": {"threshold": "nan 2.5"},
+    "categories counted": {"num_cat": "1"},
+    "categories not counted": {"decision_type": "1 2"},
+    "decision type unknown": {"decision_type": "2 999"},
+    "linear leaves": {"is_linear": "1"},
+    "no leaves": {"num_leaves": "0"},
+    "leaves below zero": {"num_leaves": "-1"},
+    "columns that differ in length": {"threshold": "1.5"},
+    "words for numbers": {"split_feature": "zero one"},
+    # LightGBM stops at the first blank line, at 22 lines, and only at line feeds.
+    "second opinion after a blank line": {"left_child": "7 -1", "more": "\nleft_child=1 -1\n"},
+    "second opinion on a key": {"left_child": "7 -1", "more": "left_child=1 -1\n"},
+    "second opinion after a form feed": {"left_child": "7 -1", "shrinkage": "1\x0cleft_child=1 -1"},
+}
+
+
+@pytest.mark.parametrize("fault", CRAFTED)
+def test_crafted(fault: str) -> None:
+    """A tree that could lead LightGBM astray is refused."""
+    with pytest.raises(BundleError, match="A tree model was refused"):
+        check_structure(_text(**CRAFTED[fault]), n_features=2)
+
+
+@pytest.mark.parametrize("missing", ["num_leaves", "leaf_value", "left_child", "right_child", "decision_type"])
+def test_missing(missing: str) -> None:
+    """A tree that lacks a part is refused."""
+    text = "\n".join(line for line in _text().split("\n") if not line.startswith(f"{missing}="))
+    with pytest.raises(BundleError):
+        check_structure(text, n_features=2)
+
+
+@pytest.mark.parametrize("text", ["", "tree", "tree\nmax_feature_idx=1\n", "{}", "\nTree=0\n"])
+def test_no_model(text: str) -> None:
+    """What is no tree model at all is refused."""
+    with pytest.raises(BundleError):
+        check_structure(text, n_features=2)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("tree_sizes=", "tree_sizes=999999"),
+        ("num_tree_per_iteration=1", "num_tree_per_iteration=7"),
+        ("objective=binary sigmoid:1", "objective=nonsense"),
+        ("feature_infos=[0:9] [0:9]", "feature_infos=[0:9]"),
+    ],
+)
+def test_header(good: str, bad: str) -> None:
+    """A header that does not fit its trees is refused in our own words before LightGBM reads it."""
+    with pytest.raises(BundleError):
+        check_structure(_text().replace(good, bad), n_features=2)
+
+
+def test_other_width() -> None:
+    """Trees over another number of columns are refused."""
+    with pytest.raises(BundleError, match="feature count differs"):
+        check_structure(_text(), n_features=3)
+
+
+def test_cut_off(model: LifecycleModel) -> None:
+    """A real text that is cut off anywhere before its end mark is refused."""
+    assert model.churn.trees is not None
+    text = model.churn.trees.text
+    end = text.index("end of trees")
+    for share in np.linspace(0.0, 1.0, 40, endpoint=False):
+        with pytest.raises(BundleError):
+            check_structure(text[: int(share * end)], n_features=len(INPUT_NAMES))
+
+
+def test_refused_before_reading() -> None:
+    """A refused text never reaches the library: building the trees fails in the check."""
+    with pytest.raises(BundleError, match="cycle"):
+        Trees(_text(num_leaves="4", split_feature="0 1 0", threshold="1 2 3", decision_type="2 2 2",
+                    leaf_value="1 2 3 4", left_child="-1 2 1", right_child="-2 -3 -4"), 2)  # fmt: skip
+
+
+def test_from_booster() -> None:
+    """Kept trees answer as the booster did, and keep nothing of its training settings."""
+    rng = np.random.default_rng(1)
+    rows, target = rng.normal(size=(300, 2)), rng.integers(0, 2, 300)
+    booster = lightgbm.train(
+        {"verbosity": -1, "num_threads": 1, "objective": "binary"}, lightgbm.Dataset(rows, target), 5
+    )
+    trees = Trees.from_booster(booster)
+    assert np.array_equal(trees.predict(rows), booster.predict(rows))
+    assert "parameters" not in trees.text
+    assert trees.gain_importance().sum() == pytest.approx(1.0)

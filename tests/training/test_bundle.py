@@ -1,0 +1,273 @@
+"""The bundle: same seed, same bytes; whatever was altered or crafted is refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from features.errors import BundleError
+from features.lifecycle.stages import STAGES
+from features.settings import Settings, load_settings
+from serving.scoring import score_orders
+from tests.tiny_model import train_model, write_model
+from training.bundle import Bundle, load_bundle, read_manifest
+from training.models.lifecycle import LifecycleModel
+
+FILES = ("manifest.json", "model.json", "golden.json", "churn.txt", "next_stage.txt")
+
+
+@pytest.fixture
+def copy(bundle_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the shared bundle that a test may change."""
+    return Path(shutil.copytree(bundle_folder, tmp_path / bundle_folder.name))
+
+
+@pytest.fixture(scope="session")
+def victim(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the shared bundle, one byte of which is changed and put back many times."""
+    return Path(shutil.copytree(bundle_folder, tmp_path_factory.mktemp("victim") / bundle_folder.name))
+
+
+def _dump(values: Any) -> str:
+    return json.dumps(values, indent=1, sort_keys=True) + "\n"
+
+
+def _reseal(folder: Path, **changes: Any) -> None:
+    """Do what a forger would: hash the files as they are, and seal the manifest again."""
+    manifest = json.loads((folder / "manifest.json").read_text()) | changes
+    manifest["files"] = {name: sha256((folder / name).read_bytes()).hexdigest() for name in manifest["files"]}
+    seal = sha256(_dump(manifest | {"version": ""}).encode()).hexdigest()[:10]
+    manifest["version"] = f"{manifest['trained_as_of'].replace('-', '')}-{seal}"
+    (folder / "manifest.json").write_text(_dump(manifest))
+
+
+def _forge(folder: Path, name: str, change: Callable[[Any], Any]) -> None:
+    path = folder / name
+    is_json = name.endswith(".json")
+    path.write_text(_dump(change(json.loads(path.read_text()))) if is_json else change(path.read_text()))
+    _reseal(folder)
+
+
+def test_same_seed(
+    bundle_folder: Path, cdnow_orders: pl.DataFrame, end_day: int, small_settings: Settings, tmp_path: Path
+) -> None:
+    """A second training, on the same orders in another row order, writes the same version and the same bytes."""
+    shuffled = cdnow_orders.sample(fraction=1.0, shuffle=True, seed=7)
+    again = write_model(
+        tmp_path, train_model(shuffled, cutoff_day=end_day, settings=small_settings), cutoff_day=end_day
+    )
+    assert again.name == bundle_folder.name
+    assert _contents(again) == _contents(bundle_folder)
+
+
+def test_version_names_contents(model: LifecycleModel, bundle_folder: Path, end_day: int, tmp_path: Path) -> None:
+    """Writing an equal model changes nothing; another as-of date gives another version."""
+    assert write_model(bundle_folder.parent, model, cutoff_day=end_day) == bundle_folder
+    assert write_model(tmp_path, model, cutoff_day=end_day - 1).name != bundle_folder.name
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_manifest(bundle: Bundle, bundle_folder: Path) -> None:
+    """The manifest is named as its folder, and holds the hash of each file and the thresholds of the stages."""
+    manifest = bundle.manifest
+    assert manifest.version == bundle_folder.name
+    assert (
+        set(manifest.files) == set(FILES) - {"manifest.json"} == {p.name for p in bundle_folder.iterdir()} - {FILES[0]}
+    )
+    for name, expected in manifest.files.items():
+        assert sha256((bundle_folder / name).read_bytes()).hexdigest() == expected
+    assert manifest.stage_rule == bundle.model.stage_rule.to_dict()
+    assert sum(manifest.drivers.values()) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_answers_survive(bundle: Bundle, model: LifecycleModel) -> None:
+    """The loaded model has the very parameters of the trained one."""
+    assert bundle.model.to_dict() == model.to_dict()
+    assert (bundle.model.churn.trees, bundle.model.next_stage.trees) == (model.churn.trees, model.next_stage.trees)
+
+
+def test_no_customers(bundle_folder: Path) -> None:
+    """No file of a bundle holds a customer id, and all are plain text: JSON or trees."""
+    for name, raw in _contents(bundle_folder).items():
+        assert b"cdnow-" not in raw
+        text = raw.decode("ascii")
+        assert text.startswith("tree\n") if name.endswith(".txt") else json.loads(text)
+
+
+@given(st.sampled_from(FILES), st.floats(0.0, 1.0, exclude_max=True), st.integers(1, 255))
+@example("manifest.json", 0.0000001, 1)
+@settings(max_examples=200, deadline=None)
+def test_any_byte(victim: Path, name: str, at_share: float, mask: int) -> None:
+    """Any change of any byte of any file is refused."""
+    path = victim / name
+    raw = path.read_bytes()
+    at = int(at_share * len(raw))
+    path.write_bytes(raw[:at] + bytes([raw[at] ^ mask]) + raw[at + 1 :])
+    try:
+        with pytest.raises(BundleError):
+            load_bundle(victim)
+    finally:
+        path.write_bytes(raw)
+
+
+def test_other_date_in_version(copy: Path) -> None:
+    """The date in the version is sealed as well."""
+    path = copy / "manifest.json"
+    path.write_text(path.read_text().replace('"version": "1998', '"version": "2098'))
+    with pytest.raises(BundleError):
+        read_manifest(copy)
+
+
+def test_white_space(copy: Path) -> None:
+    """A manifest that means the same in other bytes is refused."""
+    path = copy / "manifest.json"
+    path.write_text(path.read_text() + "\n")
+    with pytest.raises(BundleError):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_file(copy: Path, name: str) -> None:
+    """A bundle that lacks a file is refused by the name of the bundle."""
+    (copy / name).unlink()
+    with pytest.raises(BundleError, match=copy.name):
+        load_bundle(copy)
+
+
+def test_link(copy: Path, bundle_folder: Path) -> None:
+    """A link in place of a file is refused, even to the same bytes."""
+    (copy / "model.json").unlink()
+    (copy / "model.json").symlink_to(bundle_folder / "model.json")
+    with pytest.raises(BundleError):
+        load_bundle(copy)
+
+
+def test_unlisted_name(copy: Path) -> None:
+    """A manifest that lists another file, such as one outside the folder, is refused."""
+    (copy.parent / "outside.txt").write_text("")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    _reseal(copy, files=manifest["files"] | {"../outside.txt": ""})
+    with pytest.raises(BundleError, match="unknown or missing files"):
+        load_bundle(copy)
+
+
+def test_other_catalogue(copy: Path) -> None:
+    """A bundle for another feature catalogue is refused."""
+    _reseal(copy, catalogue_hash="0" * 64)
+    with pytest.raises(BundleError, match="another feature catalogue"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("files", [None, [], {"model.json": None, "golden.json": None}])
+def test_forged_file_list(copy: Path, files: Any) -> None:
+    """A sealed manifest whose list of files is none is refused in our own words."""
+    manifest = json.loads((copy / "manifest.json").read_text()) | {"files": files, "version": ""}
+    manifest["version"] = f"19980701-{sha256(_dump(manifest).encode()).hexdigest()[:10]}"
+    (copy / "manifest.json").write_text(_dump(manifest))
+    with pytest.raises(BundleError):
+        load_bundle(copy)
+
+
+def _set(*keys: str, to: Any) -> Callable[[Any], Any]:
+    def change(values: Any) -> Any:
+        if not keys:
+            return to
+        inner = values
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = to
+        return values
+
+    return change
+
+
+FORGED_MODELS = {
+    "no object": _set(to=[]),
+    "stage threshold in words": _set("stage_rule", "at_risk_after_days", to="long"),
+    "stage threshold of another name": _set("stage_rule", "new", to=1),
+    "other classes": _set("next_stage", "classes", to=[0, 1]),
+    "classes that do not exist": _set("next_stage", "classes", to=[1, 2, 3, 99]),
+    "edges that are no list": _set("segments", "silence_edges_days", to=3),
+    "horizon below zero": _set("horizon_days", to=-5),
+    "horizon in words": _set("horizon_days", to="long"),
+    "weight in words": _set("churn", "process_weight", to="half"),
+    "weight above one": _set("churn", "process_weight", to=7.0),
+    "margin in words": _set("value", "margin", to="x"),
+    "rate below zero": _set("process", "bg_nbd", "r", to=-1.0),
+    "no calibrator": _set("churn", "calibrator", to=None),
+}
+
+
+@pytest.mark.parametrize("fault", FORGED_MODELS)
+def test_forged_model(copy: Path, fault: str) -> None:
+    """A forged model whose hashes fit is refused in our own words, not by a stack trace."""
+    _forge(copy, "model.json", FORGED_MODELS[fault])
+    with pytest.raises(BundleError):
+        load_bundle(copy)
+
+
+def test_forged_number(copy: Path) -> None:
+    """A number that JSON does not know is refused."""
+    path = copy / "model.json"
+    path.write_text(path.read_text().replace('"slope": ', '"slope": NaN, "old": '))
+    _reseal(copy)
+    with pytest.raises(BundleError):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("objective=binary", "objective=nonsense"),
+        ("left_child=", "left_child=9"),
+        ("split_feature=", "split_feature=9"),
+        ("leaf_value=", "leaf_value=nan"),
+        ("num_cat=0", "num_cat=1"),
+        ("end of trees", ""),
+    ],
+)
+def test_forged_trees(copy: Path, good: str, bad: str) -> None:
+    """Forged trees whose hashes fit are refused."""
+    _forge(copy, "churn.txt", lambda text: text.replace(good, bad, 1))
+    with pytest.raises(BundleError):
+        load_bundle(copy)
+
+
+def test_golden_rows(copy: Path) -> None:
+    """A model that does not reproduce its golden rows is refused."""
+    _forge(copy, "golden.json", lambda golden: {name: [p * 1.001 for p in row] for name, row in golden.items()})
+    with pytest.raises(BundleError, match="golden rows"):
+        load_bundle(copy)
+
+
+def test_no_bundle(tmp_path: Path) -> None:
+    """An empty folder, and one whose manifest is no JSON, are refused."""
+    with pytest.raises(BundleError):
+        load_bundle(tmp_path)
+    for text in ("", "[]", "{}", "null", "[" * 100_000):
+        (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(BundleError):
+            load_bundle(tmp_path)
+
+
+def test_without_trees(cdnow_orders: pl.DataFrame, end_day: int, tmp_path: Path) -> None:
+    """A shop with too few churners has a bundle without trees that loads, scores, and says so."""
+    few = load_settings(overrides={"training": {"max_train_cutoffs": 1, "min_churn_class": 1_000_000}})
+    folder = write_model(tmp_path, train_model(cdnow_orders, cutoff_day=end_day, settings=few), cutoff_day=end_day)
+    assert {path.name for path in folder.iterdir()} == {"manifest.json", "model.json", "golden.json"}
+    scores = score_orders(load_bundle(folder), cdnow_orders, cutoff_day=end_day)
+    assert scores["flags"].str.contains("fallback_churn").all()
+    assert scores.select(pl.sum_horizontal([f"p_next_{stage}" for stage in STAGES])).to_numpy() == pytest.approx(1.0)
+    once = scores.filter(pl.col("flags").str.contains("one_order"))["p_churn"].to_numpy()
+    assert once.min() > 0.3
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
