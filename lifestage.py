@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from features.errors import (
-    CutoffError,
     LifestageError,
     ModelError,
     PromotionRefusedError,
@@ -29,7 +27,6 @@ from serving import terminal
 
 if TYPE_CHECKING:
     from features.intake.orders import Intake
-    from serving.store import RunInfo
     from training.bundle import Bundle
 
 app = typer.Typer(
@@ -79,6 +76,7 @@ def demo(home: Home = Path(_DEFAULT_HOME)) -> None:
     It ends by itself within a few minutes and needs no network.
     """
     from features.intake.cdnow import write_cdnow_csv
+    from serving.demonstration import show_exchange
     from serving.lists import load_at_risk, load_stage_map
     from serving.state import open_store
 
@@ -101,7 +99,7 @@ def demo(home: Home = Path(_DEFAULT_HOME)) -> None:
         page = load_at_risk(store, limit=_TOP)
         terminal.print_at_risk(page)
     terminal.print_heading("6  The service: a real BentoML server on a free port of this machine")
-    _ask_server(home, as_of=as_of.isoformat(), customer_id=page.rows[0]["customer_id"])
+    show_exchange(home, as_of=as_of.isoformat(), customer_id=page.rows[0]["customer_id"])
     terminal.print_heading("What to try next")
     terminal.print_next_steps(home, orders_path, is_default_home=home == Path(_DEFAULT_HOME))
 
@@ -347,6 +345,7 @@ def _intake(paths: list[str], settings: Settings, *, tolerate_all: bool = False)
 
 def _train(intake: "Intake", *, home: Path, settings: Settings, as_of: date | None, source: str) -> None:
     from training.evaluate import DECIDING
+    from training.tracking import current_commit
     from training.train import train as train_challenger
 
     with terminal.progress(_n_steps(settings)) as advance:
@@ -357,10 +356,12 @@ def _train(intake: "Intake", *, home: Path, settings: Settings, as_of: date | No
             as_of_day=_day(as_of),
             source=source,
             started_at=_now().isoformat(),
-            git_commit=_git_commit(),
+            git_commit=current_commit(),
             advance=advance,
         )
     terminal.print_ladder(trained.backtest.frame, DECIDING)
+    for note in trained.notes:
+        terminal.print_note(note)
     terminal.out.print(f"Challenger: {trained.folder.name}")
 
 
@@ -379,43 +380,19 @@ def _promote(home: Path, settings: Settings) -> None:
 
 def _score(
     intake: "Intake", champion: "Bundle", *, home: Path, settings: Settings, as_of: date, out: Path | None
-) -> "RunInfo":
-    from serving.batch import publish_scores
-    from serving.scoring import score_orders
+) -> None:
+    from serving.batch import publish_scores, score_base, scoring_notes
     from serving.state import open_store
 
-    _check_score_request(intake, champion, settings, as_of)
-    with terminal.progress(2) as advance:
+    with terminal.progress(2) as advance, open_store(home) as store:
         advance("scoring")
-        scores = score_orders(champion, intake.orders, cutoff_day=to_day(as_of))
+        scores = score_base(intake, champion, as_of=as_of, timezone=settings.orders.timezone)
         advance("publishing")
-        with open_store(home) as store:
-            keep_runs = settings.serving.keep_runs
-            run = publish_scores(scores, store, published_at=_now(), keep_runs=keep_runs, out=out)
+        keep_runs = settings.serving.keep_runs
+        run = publish_scores(scores, store, published_at=_now(), keep_runs=keep_runs, out=out)
+    for note in scoring_notes(intake.report, champion.manifest, as_of=as_of):
+        terminal.print_note(note)
     terminal.out.print(f"{run.n_customers:,} customers scored as of {run.as_of} over {run.horizon_days} days.")
-    return run
-
-
-def _check_score_request(intake: "Intake", champion: "Bundle", settings: Settings, as_of: date) -> None:
-    first, last = intake.report.first_day, intake.report.last_day
-    if first is None or last is None or as_of <= first:
-        raise CutoffError(
-            f"No order lies before the as-of date {as_of}; the first is of {first}.",
-            remedy="Give a later --as-of.",
-        )
-    if settings.orders.timezone != champion.manifest.timezone:
-        raise SettingsError(
-            f"The champion counts days in {champion.manifest.timezone}, and the orders would be read in "
-            f"{settings.orders.timezone}.",
-            remedy=f"Give --timezone {champion.manifest.timezone}, or train again.",
-        )
-    if (as_of - last).days > champion.manifest.horizon_days:
-        terminal.print_note(f"The orders end on {last}, long before {as_of}: silence since then counts as no order.")
-    if as_of.isoformat() < champion.manifest.trained_as_of:
-        terminal.print_note(
-            f"The champion was trained on orders up to {champion.manifest.trained_as_of}: "
-            f"what it says as of {as_of} is no test of it."
-        )
 
 
 def _champion(home: Path) -> "Bundle":
@@ -435,26 +412,6 @@ def _keep_own_champion(home: Path, demo_digest: str) -> None:
             f"{home} already serves a model of your own, which the demo would replace.",
             remedy="Give the demo a folder of its own: lifestage demo --home .lifestage-demo",
         )
-
-
-def _ask_server(home: Path, *, as_of: str, customer_id: str) -> None:
-    import httpx
-
-    from serving.server import running_server
-
-    orders = [{"ordered_at": day, "amount": amount} for day, amount in _DEMO_ORDERS]
-    body: dict[str, Any] = {"as_of": as_of, "customers": [{"customer_id": "new-1", "orders": orders}]}
-    with running_server(home, insecure_local=True) as url, httpx.Client(base_url=url, timeout=60.0) as client:
-        terminal.out.print(f"Listening at {url}.")
-        terminal.print_exchange(
-            f"POST /v1/score\n{json.dumps(body, indent=1)}", client.post("/v1/score", json=body).json()
-        )
-        stored = client.get("/v1/scores", params={"customer_id": customer_id})
-        terminal.print_exchange(f"GET /v1/scores?customer_id={customer_id}", stored.json())
-    terminal.out.print("The server was stopped.")
-
-
-_DEMO_ORDERS = (("1998-01-12", 29.95), ("1998-02-20", 14.50), ("1998-04-03", 41.20), ("1998-05-09", 22.75))
 
 
 def _settings(config: Path | None, **sections: dict[str, Any]) -> Settings:
@@ -497,14 +454,6 @@ def _now() -> datetime:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _git_commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - fixed words
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 if __name__ == "__main__":

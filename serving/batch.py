@@ -1,14 +1,57 @@
-"""Scores of a whole customer base: written to a file, published to the store."""
+"""Scores of a whole customer base: computed, written to a file, published to the store."""
 
 import secrets
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
 
-from features.errors import SettingsError
+from features.errors import CutoffError, SettingsError
+from features.intake.orders import Intake, IntakeReport
+from features.snapshot import to_day
 from serving.csv_export import to_csv
+from serving.scoring import score_orders
 from serving.store import RunInfo, ScoreStore
+from training.bundle import Bundle, Manifest
+
+
+def score_base(intake: Intake, champion: Bundle, *, as_of: date, timezone: str) -> pl.DataFrame:
+    """Score every customer with an order before the as-of date. One row per customer, columns as `SCORE_SCHEMA`.
+
+    Args:
+        intake: Validated orders.
+        champion: The model to answer with.
+        as_of: Date in the shop's zone; orders at or after its midnight are not used.
+        timezone: In which the orders' days were counted.
+
+    Raises:
+        CutoffError: If no order lies before the as-of date.
+        SettingsError: If the champion counts days in another time zone.
+    """
+    first = intake.report.first_day
+    if first is None or as_of <= first:
+        raise CutoffError(
+            f"No order lies before the as-of date {as_of}; the first is of {first}.", remedy="Give a later --as-of."
+        )
+    if timezone != champion.manifest.timezone:
+        raise SettingsError(
+            f"The champion counts days in {champion.manifest.timezone}, and the orders were read in {timezone}.",
+            remedy=f"Give --timezone {champion.manifest.timezone}, or train again.",
+        )
+    return score_orders(champion, intake.orders, cutoff_day=to_day(as_of))
+
+
+def scoring_notes(report: IntakeReport, manifest: Manifest, *, as_of: date) -> tuple[str, ...]:
+    """Say what a reader of the scores should know about their date, in words; empty where nothing."""
+    last, notes = report.last_day, []
+    if last is not None and (as_of - last).days > manifest.horizon_days:
+        notes.append(f"The orders end on {last}, long before {as_of}: silence since then counts as no order.")
+    if as_of.isoformat() < manifest.trained_as_of:
+        notes.append(
+            f"The champion was trained on orders up to {manifest.trained_as_of}: "
+            f"what it says as of {as_of} is no test of it."
+        )
+    return tuple(notes)
 
 
 def publish_scores(

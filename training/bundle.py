@@ -54,6 +54,7 @@ class Manifest:
         catalogue: The features, in order, as the model card prints them.
         catalogue_hash: Hash of the catalogue.
         stage_rule: Stage thresholds, readable.
+        notes: What training had to give up on this data, in words.
         evaluation: The ladder of the backtest that this bundle's training ran.
         drivers: Input name → share of the churn trees' gain, greatest first.
         libraries: Name → version it was trained with.
@@ -69,6 +70,7 @@ class Manifest:
     catalogue: list[dict[str, str]]
     catalogue_hash: str
     stage_rule: dict[str, Any]
+    notes: list[str]
     evaluation: dict[str, Any]
     drivers: dict[str, float]
     libraries: dict[str, str]
@@ -108,6 +110,7 @@ def write_bundle(
         catalogue=[feature.describe() for feature in FEATURES],
         catalogue_hash=catalogue_hash(FEATURES),
         stage_rule=model.stage_rule.to_dict(),
+        notes=list(model.notes),
         evaluation=evaluation,
         drivers=_drivers(model),
         libraries={name: metadata.version(name) for name in _LIBRARIES},
@@ -181,6 +184,7 @@ def _build_model(values: dict[str, Any], texts: Mapping[str, str]) -> LifecycleM
         churn=ChurnModel.from_dict(values["churn"], trees["churn"]),
         next_stage=NextStageModel.from_dict(values["next_stage"], trees["next_stage"]),
         value=ValueSettings.model_validate(values["value"]),
+        notes=tuple(str(note) for note in values["notes"]),
     )
 
 

@@ -7,6 +7,7 @@ it: settings, counts, metrics, pictures and the bundle. Opening it costs seconds
 import json
 import logging
 import os
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,6 +120,15 @@ def log_training(
         client.log_text(run_id, table.write_csv(), "backtest.csv")
         client.log_artifacts(run_id, str(bundle_folder), "bundle")
         return _register(client, run_id, tags)
+
+
+def current_commit() -> str | None:
+    """Return the git commit of the code, or None where it does not run from a checkout."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - fixed words
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def set_champion(home: Path, *, bundle_version: str, reason: str, at: str) -> None:

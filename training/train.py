@@ -30,11 +30,13 @@ class Trained:
         folder: The challenger's bundle.
         backtest: How it was judged.
         decision: What the gate says of it.
+        notes: What training had to give up on this data, in words.
     """
 
     folder: Path
     backtest: Backtest
     decision: Decision
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def train(
         git_commit=git_commit,
         started_at=started_at,
     )
-    return Trained(folder, judged, decision)
+    return Trained(folder, judged, decision, model.notes)
 
 
 def run_backtest(

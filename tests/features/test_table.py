@@ -222,7 +222,8 @@ def _bytes(table: pl.DataFrame) -> bytes:
 
 def _oracle(engine: duckdb.DuckDBPyConnection, orders: pl.DataFrame, cutoff_day: int) -> pl.DataFrame:
     engine.register("orders", orders.to_arrow())
-    return engine.sql(ORACLE.format(cutoff=cutoff_day)).pl()
+    found: pl.DataFrame = engine.sql(ORACLE.format(cutoff=cutoff_day)).pl()
+    return found
 
 
 def _agree(table: pl.DataFrame, oracle: pl.DataFrame) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import BundleError
@@ -102,7 +102,6 @@ def test_no_customers(bundle_folder: Path) -> None:
 
 
 @given(st.sampled_from(FILES), st.floats(0.0, 1.0, exclude_max=True), st.integers(1, 255))
-@example("manifest.json", 0.0000001, 1)
 @settings(max_examples=200, deadline=None)
 def test_any_byte(victim: Path, name: str, at_share: float, mask: int) -> None:
     """Any change of any byte of any file is refused."""

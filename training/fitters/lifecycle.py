@@ -75,7 +75,7 @@ def fit_lifecycle_model(
     labels = pl.concat([e.labels for e in examples])
     inputs = model_inputs(table)
     advance("purchase process")
-    process = fit_process(present)
+    process, penalties = _fit_process(present)
     advance("churn")
     churn = _fit_churn(inputs, table["customer_id"], labels, settings)
     advance("next stage")
@@ -88,13 +88,8 @@ def fit_lifecycle_model(
         churn=churn,
         next_stage=next_stage,
         value=settings.value,
+        notes=(*penalties, *_name_fallbacks(rule, churn, next_stage)),
     )
-
-
-def fit_process(table: pl.DataFrame) -> PurchaseProcess:
-    """Fit the purchase process to a customer table."""
-    summary = purchase_summary(table)
-    return PurchaseProcess(fit_bg_nbd(summary).model, fit_gamma_gamma(summary).model)
 
 
 def count_transitions(table: pl.DataFrame, labels: pl.DataFrame) -> npt.NDArray[np.float64]:
@@ -112,6 +107,33 @@ def count_transitions(table: pl.DataFrame, labels: pl.DataFrame) -> npt.NDArray[
     overall[STAGES.index("repeat")] += 1.0
     moves += overall / overall.sum()
     return np.asarray(moves / moves.sum(axis=1, keepdims=True))
+
+
+def _fit_process(table: pl.DataFrame) -> tuple[PurchaseProcess, tuple[str, ...]]:
+    """Fit the purchase process, and say where plain maximum likelihood had no usable answer."""
+    summary = purchase_summary(table)
+    timing, value = fit_bg_nbd(summary), fit_gamma_gamma(summary)
+    notes = tuple(
+        f"{name} was fitted with penalizer {fit.penalizer:g}, because {'; '.join(fit.failures)}."
+        for name, fit in (("BG/NBD", timing), ("Gamma-Gamma", value))
+        if fit.penalizer > 0
+    )
+    return PurchaseProcess(timing.model, value.model), notes
+
+
+def _name_fallbacks(rule: StageRule, churn: ChurnModel, next_stage: NextStageModel) -> tuple[str, ...]:
+    fallbacks = {
+        "Stages follow the documented bands: the shop has too few gaps between order days to learn its own.": (
+            rule.is_fallback
+        ),
+        "Churn comes from the purchase process alone: there are too few churners or returners to learn from.": (
+            churn.trees is None
+        ),
+        "The next stage of those who order comes from counted moves: there are too few of some stage to learn from.": (
+            next_stage.trees is None
+        ),
+    }
+    return tuple(note for note, holds in fallbacks.items() if holds)
 
 
 def _fit_churn(

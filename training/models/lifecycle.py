@@ -43,6 +43,7 @@ class LifecycleModel:
         churn: The root of the answer.
         next_stage: The order branch of the next stage.
         value: How orders become money.
+        notes: What training had to give up on this data, in words; empty where nothing.
     """
 
     horizon_days: int
@@ -52,6 +53,7 @@ class LifecycleModel:
     churn: ChurnModel
     next_stage: NextStageModel
     value: ValueSettings
+    notes: tuple[str, ...] = ()
 
     def answer(self, table: pl.DataFrame) -> Answer:
         """Answer for every row of a customer table built with this model's stage rule and horizon."""
@@ -79,4 +81,5 @@ class LifecycleModel:
             "churn": self.churn.to_dict(),
             "next_stage": self.next_stage.to_dict(),
             "value": self.value.model_dump(),
+            "notes": list(self.notes),
         }

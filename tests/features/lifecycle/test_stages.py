@@ -13,8 +13,16 @@ from features.order_days import build_order_days
 from features.settings import StageSettings, load_settings
 from features.snapshot import Snapshot
 from features.table import build_customer_table, build_stage_table
-from tests.histories import CUTOFF_DAY, SHOP_RULE, customer_rows, later_orders, one_customer, order_logs, rules
-from tests.histories import build_orders as build
+from tests.histories import (
+    CUTOFF_DAY,
+    SHOP_RULE,
+    build_orders,
+    customer_rows,
+    later_orders,
+    one_customer,
+    order_logs,
+    rules,
+)
 
 # SHOP_RULE: at risk after 30 days of silence, lost after 60; loyal from 5 order days over 90 days; own rhythm from 3
 # gaps on, measured against a mean of 20 days. Days count from the first order.
@@ -74,7 +82,7 @@ def _stage(orders: pl.DataFrame, cutoff_day: int, *, rule: StageRule) -> str:
 def _stage_on_days(rows: list[tuple[str, int, int]], days: range, rule: StageRule) -> list[str | None]:
     """Return the stage on each of these days, all by one table: a copy of the customer is moved for each day."""
     copies = [(f"{on_day}", day + CUTOFF_DAY - on_day, micros) for on_day in days for _, day, micros in rows]
-    table = build_stage_table(nw.from_native(build(copies).lazy()), Snapshot(CUTOFF_DAY), rule=rule)
+    table = build_stage_table(nw.from_native(build_orders(copies).lazy()), Snapshot(CUTOFF_DAY), rule=rule)
     stages = dict(table.iter_rows())
     return [stages.get(f"{on_day}") for on_day in days]
 
@@ -115,7 +123,7 @@ def test_one_stage(orders: pl.DataFrame, rule: StageRule, shift: int) -> None:
 def test_simulation(rows: list[tuple[str, int, int]], rule: StageRule, shift: int) -> None:
     """Stage and entry date are what a walk through the customer's life, day by day, comes to."""
     cutoff_day = CUTOFF_DAY + shift
-    table = _stages(build(rows), cutoff_day, rule=rule)
+    table = _stages(build_orders(rows), cutoff_day, rule=rule)
     walked = _walk(sorted({day for _, day, _ in rows if day < cutoff_day}), cutoff_day, rule)
     found = None if table.is_empty() else (table["stage"][0], table["stage_since_day"][0])
     assert found == walked
@@ -145,7 +153,7 @@ def test_if_silent(orders: pl.DataFrame, rule: StageRule, horizon_days: int) -> 
 def test_since(rows: list[tuple[str, int, int]], rule: StageRule, shift: int) -> None:
     """The stage holds on every day since its entry, and another one, or none, held before."""
     cutoff_day = CUTOFF_DAY + shift
-    table = _stages(build(rows), cutoff_day, rule=rule)
+    table = _stages(build_orders(rows), cutoff_day, rule=rule)
     if table.is_empty():
         return
     stage, since = table["stage"][0], table["stage_since_day"][0]

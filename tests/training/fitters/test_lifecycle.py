@@ -42,7 +42,7 @@ def test_too_few_churners(cdnow_orders: pl.DataFrame, end_day: int) -> None:
     assert (model.churn.trees, model.churn.process_weight, model.next_stage.trees) == (None, 1.0, None)
 
 
-def test_steps(cdnow_orders: pl.DataFrame, end_day: int) -> None:
+def test_no_leakage(cdnow_orders: pl.DataFrame, end_day: int) -> None:
     """Orders at or after the cutoff do not enter a training."""
     known = cdnow_orders.filter(pl.col("day") < end_day - 100)
     settings = _settings(min_churn_class=1_000_000)

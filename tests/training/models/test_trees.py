@@ -104,14 +104,26 @@ def test_no_model(text: str) -> None:
     [
         ("tree_sizes=", "tree_sizes=999999"),
         ("num_tree_per_iteration=1", "num_tree_per_iteration=7"),
+        ("num_class=1", "num_class=5"),
+    ],
+)
+def test_header(good: str, bad: str) -> None:
+    """A header that does not fit its trees is refused: LightGBM would read or write outside its memory."""
+    with pytest.raises(BundleError):
+        check_structure(_text().replace(good, bad), n_features=2)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
         ("objective=binary sigmoid:1", "objective=nonsense"),
         ("feature_infos=[0:9] [0:9]", "feature_infos=[0:9]"),
     ],
 )
-def test_header(good: str, bad: str) -> None:
-    """A header that does not fit its trees is refused in our own words before LightGBM reads it."""
+def test_refused_by_lightgbm(good: str, bad: str) -> None:
+    """A text that LightGBM itself refuses is refused in our own words."""
     with pytest.raises(BundleError):
-        check_structure(_text().replace(good, bad), n_features=2)
+        Trees(_text().replace(good, bad), 2)
 
 
 def test_other_width() -> None:
