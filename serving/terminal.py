@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -156,16 +157,17 @@ def print_records(records: Iterable[Mapping[str, Any]], *, title: str) -> None:
 
 def print_next_steps(home: Path, orders: Path, *, is_default_home: bool) -> None:
     """Print what a new user may want to try after the demo."""
+    lifestage = "lifestage" if shutil.which("lifestage") else sys.argv[0]
     elsewhere = "" if is_default_home else f" --home {home}"
     store_uri = f"sqlite:///{(home / 'mlflow.db').absolute()}"
     store = "make mlflow" if is_default_home else f"mlflow ui --backend-store-uri {store_uri}"
-    serve = "make serve" if is_default_home else f"lifestage serve --insecure-local{elsewhere}"
+    serve = "make serve" if is_default_home else f"{lifestage} serve --insecure-local{elsewhere}"
     steps = (
         (serve, "the service; its page for people is at http://127.0.0.1:3000/"),
         (store, "the experiments in the MLflow UI"),
-        (f"lifestage at-risk --limit 100 --out at_risk.csv{elsewhere}", "the retention list as a file"),
-        (f"lifestage score --orders {orders} --as-of 1998-07-01 --out scores.parquet{elsewhere}", "every score"),
-        ("lifestage train --orders YOUR_ORDERS.csv --home .mine", "your own shop"),
+        (f"{lifestage} at-risk --limit 100 --out at_risk.csv{elsewhere}", "the retention list as a file"),
+        (f"{lifestage} score --orders {orders} --as-of 1998-07-01 --out scores.parquet{elsewhere}", "every score"),
+        (f"{lifestage} train --orders YOUR_ORDERS.csv --home .mine", "your own shop"),
     )
     for command, meaning in steps:
         out.print(Text.assemble("  ", (command, "bold cyan"), f"\n      {meaning}"), soft_wrap=True)
@@ -187,10 +189,10 @@ def _ladder_table(rows: pl.DataFrame, metric: str, also: tuple[str, ...], *, tit
     deciding = _SHORT.get(metric, metric)
     table = _table(
         "model",
-        *(*cutoffs, "mean", *(_SHORT[name] for name in also), "ours − this"),
+        *(*cutoffs, "mean", *(_SHORT[name] for name in also), "Δ ours"),
         title=title,
-        caption=f"{deciding} at each cutoff, lower is better; then means over cutoffs. "
-        "* the 90 % interval of the difference is clear of 0 at every cutoff",
+        caption=f"{deciding} at each cutoff, lower is better; then means over cutoffs. Δ: ours − this model, "
+        "* its 90 % interval is clear of 0 at every cutoff.",
     )
     measured = rows.filter(pl.col("against") == "")
     values = {(r["model"], r["metric"], r["cutoff"]): r["value"] for r in measured.iter_rows(named=True)}
@@ -220,7 +222,7 @@ def _number(value: float | None, metric: str) -> str:
         return "–"
     if metric == "relative_bias":
         return f"{value:+.1%}"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
 def _table(first: str, *others: str, title: str, caption: str | None = None) -> Table:

@@ -113,6 +113,13 @@ def test_oracle(engine: duckdb.DuckDBPyConnection, orders: pl.DataFrame) -> None
     _agree(_features(orders), _oracle(engine, orders, CUTOFF_DAY))
 
 
+def test_huge_value(engine: duckdb.DuckDBPyConnection) -> None:
+    """The most orders of the greatest amount that intake lets pass add up, on both engines."""
+    orders = build_orders([("c", CUTOFF_DAY - 1, 1_000_000_000 * MICROS)] * 10_000)
+    for frame in (orders, engine.from_arrow(orders.to_arrow())):
+        assert _features(frame)["historic_value"].to_list() == [1e13]
+
+
 def test_oracle_cdnow(engine: duckdb.DuckDBPyConnection, cdnow_orders: pl.DataFrame, end_day: int) -> None:
     """Twenty-two features of CDNOW equal plain SQL written from their definitions."""
     cutoff_day = end_day - 180

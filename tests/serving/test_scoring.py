@@ -1,6 +1,7 @@
 """Scoring: one coherent answer per customer, from the past alone, for a base as for one request."""
 
 import warnings
+from dataclasses import replace
 from math import nan
 from typing import Any
 
@@ -19,6 +20,8 @@ from serving.columns import COLUMNS, SCORE_SCHEMA
 from serving.scoring import FLAGS, score_orders
 from tests.histories import CUTOFF_DAY, build_orders, later_orders, one_customer, order_logs
 from training.bundle import Bundle
+from training.models.bg_nbd import BgNbd
+from training.models.churn import ChurnModel, ProbabilityCalibrator
 from training.models.inputs import model_inputs, purchase_summary, stage_codes
 
 P_NEXT = [f"p_next_{stage}" for stage in STAGES]
@@ -165,6 +168,14 @@ def test_flags(bundle: Bundle) -> None:
     }
     assert "no_order_expected" in flags["gone"]
     assert set(",".join(flags.values()).split(",")) - {""} <= set(FLAGS)
+
+
+def test_daily_orders(bundle: Bundle) -> None:
+    """Whoever orders many times a day by the model is expected after the as-of date all the same."""
+    process = replace(bundle.model.process, bg_nbd=BgNbd(r=20.0, alpha=1.0, a=0.01, b=10.0, time_unit_days=1.0))
+    churn = ChurnModel(None, ProbabilityCalibrator(), 1.0)
+    eager = Bundle(bundle.manifest, replace(bundle.model, process=process, churn=churn))
+    _assert_coherent(score_orders(eager, one_customer(*range(CUTOFF_DAY - 10, CUTOFF_DAY)), cutoff_day=CUTOFF_DAY))
 
 
 def _assert_coherent(scores: pl.DataFrame) -> None:

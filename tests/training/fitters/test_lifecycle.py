@@ -11,6 +11,7 @@ from tests.histories import one_customer
 from tests.tiny_model import train_model
 from training.fitters.lifecycle import count_transitions
 from training.fitters.trees import N_FOLDS, customer_folds, fit_trees, out_of_fold
+from training.models.inputs import INPUT_NAMES
 
 N = len(STAGES)
 
@@ -82,7 +83,7 @@ def test_folds() -> None:
 def test_out_of_fold() -> None:
     """What a customer did never enters the prediction of any of their own rows."""
     rng = np.random.default_rng(3)
-    inputs, target = rng.normal(size=(600, 4)), rng.integers(0, 2, 600)
+    inputs, target = rng.normal(size=(600, len(INPUT_NAMES))), rng.integers(0, 2, 600)
     ids = pl.Series([f"c{i % 200:03}" for i in range(600)])
     flipped = np.where((ids == "c007").to_numpy(), 1 - target, target)
     first, second = (out_of_fold(inputs, outcome, ids, n_classes=2, seed=5) for outcome in (target, flipped))
@@ -94,6 +95,6 @@ def test_out_of_fold() -> None:
 def test_same_trees() -> None:
     """The same rows and seed give the same text; another seed gives another."""
     rng = np.random.default_rng(4)
-    inputs, target = rng.normal(size=(400, 4)), rng.integers(0, 3, 400)
+    inputs, target = rng.normal(size=(400, len(INPUT_NAMES))), rng.integers(0, 3, 400)
     texts = [fit_trees(inputs, target, n_classes=3, seed=seed).text for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]

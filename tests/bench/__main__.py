@@ -1,0 +1,77 @@
+"""Benchmarks: our time, memory and throughput beside those of what we measure ourselves against, in the same run.
+
+    make bench                                        all of them, in a few minutes
+    make bench ARGS="--only features --orders 10000000"
+    make bench ARGS="--help"
+
+How to read it. Every line of the table is one ratio, ours ÷ theirs, with the target beside it; nothing is judged, and
+the exit code is 0 unless something broke. Both sides work on the same generated data (fixed seed), on this machine,
+one right after the other, and the fastest of a few rounds counts: so a ratio can be compared between machines, while
+seconds cannot. Only a machine that does nothing else gives ratios worth quoting.
+
+    features   All features of one cutoff by DuckDB from a Parquet file, reading included, against lifetimes'
+               `summary_data_from_transaction_data` (4 columns) on a pandas frame already in memory. Each side runs
+               in a fresh process; peak memory is that of the whole process. Above a million orders, ours is also
+               compared with itself at a million.
+    process    BG/NBD fit and 12-month discounted value against lifetimes, given one row per customer as its users
+               do. Ours also computes intervals and next orders in that time. Log-likelihoods by the same formula.
+    scoring    From order file to published scores against the bare LightGBM predictions of the same rows.
+    http       32 connections, each with one request under way, against a bare Starlette that echoes the scoring
+               request's body. The client shares the machine: a "client busy" near 100 % means that it, not the
+               server, set the limit, and the ratio flatters us.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench import feature_table, purchase_process, scoring, service
+from tests.bench.table import Row, print_table, say
+from tests.bench.workspace import Workspace
+
+BENCHMARKS: dict[str, Callable[[Workspace], list[Row]]] = {
+    "features": feature_table.run,
+    "process": purchase_process.run,
+    "scoring": scoring.run,
+    "http": service.run,
+}
+
+
+def main() -> None:
+    """Run the benchmarks that were asked for, and print one table."""
+    asked = _parse()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="lifestage-bench-") as folder:
+        workspace = Workspace(
+            Path(folder),
+            n_orders=asked.orders,
+            n_customers=asked.customers,
+            seconds=asked.seconds,
+            memory_limit=asked.memory_limit,
+        )
+        for name in [asked.only] if asked.only else BENCHMARKS:
+            say(f"{name}:")
+            rows += BENCHMARKS[name](workspace)
+    print_table(rows)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Print ratios beside their targets.")
+    parser.add_argument("--only", choices=BENCHMARKS, help="run one benchmark")
+    parser.add_argument("--orders", type=_count, default=1_000_000, help="orders of the feature table (1,000,000)")
+    parser.add_argument("--customers", type=_count, default=200_000, help="customers of the others (200,000)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of each HTTP measurement (5)")
+    parser.add_argument("--memory-limit", help="cap of the query engine for the feature table, such as 1GB (none)")
+    return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    count = int(text.replace(",", "").replace("_", ""))
+    if not 10_000 <= count <= 10_000_000:
+        raise argparse.ArgumentTypeError(f"{count} is not between 10,000 and 10,000,000")
+    return count
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""One measured piece of work in a process of its own: `python -m tests.bench.child ours|lifetimes FILE [LIMIT]`."""
+
+import json
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench.orders import CUTOFF_DAY
+
+
+def build_ours(path: Path, memory_limit: str | None) -> Callable[[], object]:
+    """Prepare our feature table over a file of orders."""
+    import narwhals as nw
+
+    from features.engine import connect
+    from features.snapshot import Snapshot
+    from features.table import build_feature_table
+
+    def build() -> object:
+        with connect(memory_limit=memory_limit) as connection:
+            orders = nw.from_native(connection.read_parquet(str(path))).lazy()
+            return build_feature_table(orders, Snapshot(CUTOFF_DAY))
+
+    return build
+
+
+def build_lifetimes(path: Path) -> Callable[[], object]:
+    """Prepare lifetimes' summary of the same orders, already read."""
+    warnings.simplefilter("ignore")
+    import pandas as pd
+    from lifetimes.utils import summary_data_from_transaction_data
+
+    orders = pd.read_parquet(path, columns=["customer_id", "ordered_at", "amount_micros"])
+    orders["amount"] = orders.pop("amount_micros") / 1e6
+    end = pd.Timestamp(CUTOFF_DAY, unit="D")
+    columns = ("customer_id", "ordered_at", "amount")
+    return lambda: summary_data_from_transaction_data(orders, *columns, observation_period_end=end)
+
+
+def peak_mib() -> float:
+    """Return the peak resident memory of this process.
+
+    Linux counts the parent's memory in a child's `ru_maxrss`, because the child begins as its copy.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def main() -> None:
+    """Do the work, and print what it took."""
+    name, path, limit = sys.argv[1], Path(sys.argv[2]), sys.argv[3] or None
+    work = build_ours(path, limit) if name == "ours" else build_lifetimes(path)
+    start = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - start
+    print(json.dumps({"seconds": seconds, "peak_mib": peak_mib()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""The ladder: every rung against sums that can be done by hand."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import narwhals as nw
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pytest
+from scipy.special import hyp2f1
+
+from features.catalogue import MICROS
+from features.lifecycle.stages import STAGES
+from features.snapshot import Snapshot
+from features.table import build_customer_table
+from tests.histories import CUTOFF_DAY, SHOP_RULE, build_orders
+from training.fitters.lifecycle import Examples
+from training.labels import build_labels
+from training.ladder import OURS, RUNGS, climb, predict
+from training.models.bg_nbd import BgNbd
+from training.models.gamma_gamma import GammaGamma
+from training.models.lifecycle import LifecycleModel
+from training.models.purchase_process import PurchaseProcess
+
+HORIZON_DAYS = 90
+PRESENT_DAY = CUTOFF_DAY + HORIZON_DAYS
+R, ALPHA, A, B = 0.243, 4.414, 0.793, 2.426  # CDNOW, Fader, Hardie and Lee (2005), table 2
+P, Q, V = 6.25, 3.74, 15.44  # CDNOW, Fader and Hardie (2013)
+PAPERS = PurchaseProcess(BgNbd(R, ALPHA, A, B), GammaGamma(P, Q, V))
+
+# One order each, 1 to 20 days before the training cutoff, so that each decile of silence holds two customers. Three
+# come back: one twice, in time for `repeat`; two after longer than it takes to be lost.
+TWENTY = [(f"c{silence:02}", CUTOFF_DAY - silence, 5) for silence in range(1, 21)]
+RETURNS = [
+    ("c01", CUTOFF_DAY + 25, 6),
+    ("c01", CUTOFF_DAY + 80, 4),
+    ("c02", CUTOFF_DAY + 85, 20),
+    ("c03", CUTOFF_DAY + 85, 30),
+]
+# Around the horizon's length of silence: one of these four comes back.
+FOUR = [(f"c{silence}", CUTOFF_DAY - silence, 5) for silence in (10, 90, 91, 200)]
+ONE_RETURN = [("c10", CUTOFF_DAY + 85, 8)]
+
+
+@pytest.fixture(scope="module")
+def by_the_papers(model: LifecycleModel) -> LifecycleModel:
+    """The shared model, with the published parameters of its purchase process."""
+    return replace(model, horizon_days=HORIZON_DAYS, stage_rule=SHOP_RULE, process=PAPERS)
+
+
+def learn_from(rows: Iterable[tuple[str, int, int]], *, horizon_days: int = HORIZON_DAYS) -> Examples:
+    """Build the examples of one training cutoff from (customer, day, currency units)."""
+    orders, snapshot = _orders(rows), Snapshot(CUTOFF_DAY, horizon_days)
+    table = build_customer_table(orders, snapshot, rule=SHOP_RULE)
+    return Examples(table, build_labels(orders, snapshot, rule=SHOP_RULE))
+
+
+def stand_at_present(*rows: tuple[str, int, int], horizon_days: int = HORIZON_DAYS) -> pl.DataFrame:
+    """Build the customers to answer for from (customer, days of silence, currency units)."""
+    orders = _orders((customer, PRESENT_DAY - age, units) for customer, age, units in rows)
+    return build_customer_table(orders, Snapshot(PRESENT_DAY, horizon_days), rule=SHOP_RULE)
+
+
+def distribution(**p: float) -> list[float]:
+    """Write down a next-stage distribution by the names of its stages."""
+    return [p.get(stage, 0.0) for stage in STAGES]
+
+
+def _orders(rows: Iterable[tuple[str, int, int]]) -> nw.LazyFrame[pl.LazyFrame]:
+    return nw.from_native(build_orders([(customer, day, units * MICROS) for customer, day, units in rows]).lazy())
+
+
+def _given(values: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
+    assert values is not None
+    return values
+
+
+def test_every_rung(by_the_papers: LifecycleModel) -> None:
+    """Every rung that is named answers, ours last; each says only what it can say, one row per customer."""
+    rungs = climb((learn_from(TWENTY + RETURNS),), stand_at_present(("a", 3, 9), ("b", 40, 9)), by_the_papers)
+    assert list(rungs) == [*RUNGS, OURS]
+    for name, said in rungs.items():
+        assert (said.p_churn is None, said.p_next_stage is None) == (name == "simple_clv",) * 2
+        assert _given(said.value).shape == (2,)
+        if said.p_churn is not None:
+            assert ((said.p_churn >= 0) & (said.p_churn <= 1)).all()
+            assert _given(said.p_next_stage).shape == (2, len(STAGES))
+            assert _given(said.p_next_stage).sum(axis=1) == pytest.approx([1.0, 1.0])
+
+
+def test_base_rate(by_the_papers: LifecycleModel) -> None:
+    """The base rate is the training cutoffs' average, the same for whoever is asked about."""
+    said = climb((learn_from(TWENTY + RETURNS),), stand_at_present(("a", 1, 9), ("b", 400, 9)), by_the_papers)
+    base = said["base_rate"]
+    assert _given(base.p_churn) == pytest.approx([17 / 20] * 2)
+    assert _given(base.value) == pytest.approx([(10 + 20 + 30) / 20] * 2)
+    shares = distribution(repeat=1 / 20, won_back=2 / 20, lost=17 / 20)
+    assert _given(base.p_next_stage) == pytest.approx(np.array([shares, shares]))
+
+
+def test_all_cutoffs(by_the_papers: LifecycleModel) -> None:
+    """Every training cutoff counts: two of them together average to what their customers did together."""
+    both = (learn_from(TWENTY + RETURNS), learn_from(FOUR + ONE_RETURN))
+    said = climb(both, stand_at_present(("a", 1, 9)), by_the_papers)
+    assert _given(said["base_rate"].p_churn) == pytest.approx([(17 + 3) / 24])
+    assert _given(said["base_rate"].value) == pytest.approx([(60 + 8) / 24])
+
+
+def test_recency_rule(by_the_papers: LifecycleModel) -> None:
+    """Each decile of silence has its own mean, drawn to the overall mean by one observation of it."""
+    present = stand_at_present(("first", 2, 9), ("later", 50, 9), ("second", 4, 9))
+    said = climb((learn_from(TWENTY + RETURNS),), present, by_the_papers)["recency_rule"]
+    none_churned, both_churned, one_churned = (0 + 0.85) / 3, (2 + 0.85) / 3, (1 + 0.85) / 3
+    assert _given(said.p_churn) == pytest.approx([none_churned, both_churned, one_churned])
+    assert _given(said.value) == pytest.approx([(10 + 20 + 3) / 3, (0 + 3) / 3, (30 + 3) / 3])
+
+
+def test_recency_rule_stages(by_the_papers: LifecycleModel) -> None:
+    """Stages are averaged by stage and decile; where nobody stood, the overall distribution answers."""
+    present = stand_at_present(("first", 2, 9), ("lost", 70, 9))
+    said = climb((learn_from(TWENTY + RETURNS),), present, by_the_papers)["recency_rule"]
+    first = distribution(repeat=(1 + 0.05) / 3, won_back=(1 + 0.10) / 3, lost=0.85 / 3)
+    unseen = distribution(repeat=0.05, won_back=0.10, lost=0.85)
+    assert _given(said.p_next_stage) == pytest.approx(np.array([first, unseen]))
+
+
+def test_last_period(by_the_papers: LifecycleModel) -> None:
+    """Whether an order came in the last horizon decides churn; an order on its first day counts as one."""
+    present = stand_at_present(("a", 90, 7), ("b", 91, 7))
+    said = climb((learn_from(FOUR + ONE_RETURN),), present, by_the_papers)["last_period"]
+    assert _given(said.p_churn) == pytest.approx([(1 + 0.75) / 3, (2 + 0.75) / 3])
+    assert _given(said.value) == pytest.approx([7.0, 0.0])
+
+
+def test_last_period_stages(by_the_papers: LifecycleModel) -> None:
+    """The next stage follows from the current one alone, drawn to the overall distribution by one observation."""
+    present = stand_at_present(("first", 10, 7), ("lost", 91, 7), ("risk", 40, 7))
+    said = climb((learn_from(FOUR + ONE_RETURN),), present, by_the_papers)["last_period"]
+    expected = [
+        distribution(won_back=(1 + 0.25) / 2, lost=0.75 / 2),
+        distribution(won_back=0.25 / 4, lost=(3 + 0.75) / 4),
+        distribution(won_back=0.25, lost=0.75),
+    ]
+    assert _given(said.p_next_stage) == pytest.approx(np.array(expected))
+
+
+@pytest.mark.parametrize(
+    ("horizon_days", "expected"), [(90, 10.0), (100, 10 * 100 / 90), (45, 4 * 45 / 30), (600, 30 * 600 / 365)]
+)
+def test_nearest_window(by_the_papers: LifecycleModel, horizon_days: int, expected: float) -> None:
+    """The last period's value is that of the window nearest in length, scaled to the horizon."""
+    present = stand_at_present(("a", 20, 4), ("a", 80, 6), ("a", 300, 20), horizon_days=horizon_days)
+    examples = (learn_from(FOUR + ONE_RETURN, horizon_days=horizon_days),)
+    said = climb(examples, present, replace(by_the_papers, horizon_days=horizon_days))["last_period"]
+    assert _given(said.value) == pytest.approx([expected])
+
+
+def test_simple_clv(by_the_papers: LifecycleModel) -> None:
+    """Two orders of 30 and 50 in 400 days are 0.2 a day, and 18 in 90 days."""
+    present = stand_at_present(("a", 400, 30), ("a", 5, 50))
+    said = climb((learn_from(TWENTY + RETURNS),), present, by_the_papers)["simple_clv"]
+    assert _given(said.value) == pytest.approx([18.0])
+
+
+def test_bg_nbd(by_the_papers: LifecycleModel) -> None:
+    """BG/NBD and Gamma-Gamma answer as the papers' closed forms do (2005, eq. 10; 2013, eq. 5)."""
+    present = stand_at_present(("one", 50, 9), ("three", 272, 9), ("three", 100, 20), ("three", 59, 40))
+    said = climb((learn_from(TWENTY + RETURNS),), present, by_the_papers)["bg_nbd"]
+    one, three = _closed_form(0, 0, 50), _closed_form(2, 213, 272)
+    assert _given(said.p_churn) == pytest.approx([one[0], three[0]])
+    mean_value = P * V / (Q - 1)
+    of_three = P * (V + 2 * 30) / (P * 2 + Q - 1)
+    assert _given(said.value) == pytest.approx([one[1] * mean_value, three[1] * of_three])
+
+
+def _closed_form(x: int, recency_days: int, T_days: int) -> tuple[float, float]:
+    """Return P(no order) and E[Y(t)] as printed, in weeks."""
+    t_x, T, t = recency_days / 7, T_days / 7, HORIZON_DAYS / 7
+    gone = (A / (B + x - 1)) * ((ALPHA + T) / (ALPHA + t_x)) ** (R + x) if x else 0.0
+    silent = ((ALPHA + T) / (ALPHA + T + t)) ** (R + x)
+    series = float(hyp2f1(R + x, B + x, A + B + x - 1, t / (ALPHA + T + t)))
+    orders = (A + B + x - 1) / (A - 1) * (1 - silent * series) / (1 + gone)
+    return 1 - (1 - silent) / (1 + gone), orders
+
+
+def test_bg_nbd_stages(by_the_papers: LifecycleModel) -> None:
+    """The silent branch takes p_churn; the other is shared out as the moves of those who ordered."""
+    present = stand_at_present(("one", 20, 9))
+    said = climb((learn_from(TWENTY + RETURNS),), present, by_the_papers)["bg_nbd"]
+    p_churn, _ = _closed_form(0, 0, 20)
+    # Of three who ordered, one became `repeat` and two `won_back`; one more observation is spread as 2 : 2.
+    moves = np.array(distribution(repeat=(1 + 0.5) / 4, won_back=(2 + 0.5) / 4))
+    expected = p_churn * np.array(distribution(lost=1.0)) + (1 - p_churn) * moves
+    assert _given(said.p_next_stage) == pytest.approx(expected[None, :])
+
+
+def test_ours(model: LifecycleModel) -> None:
+    """Our rung is the model's own answer, its value the horizon's orders times the value of one."""
+    present = stand_at_present(("a", 20, 4), ("a", 80, 6), ("b", 300, 20))
+    answer, said = model.answer(present), predict(model, present)
+    assert _given(said.p_churn).tobytes() == answer.p_churn.tobytes()
+    assert _given(said.p_next_stage).tobytes() == answer.p_next_stage.tobytes()
+    assert _given(said.value) == pytest.approx(answer.forecast.expected_orders * answer.forecast.expected_order_value)
