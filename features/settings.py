@@ -20,7 +20,7 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class OrdersSettings(_Section):
@@ -73,6 +73,12 @@ class StageSettings(_Section):
     loyal_quantile: Share
     loyal_min_order_days: Annotated[int, Field(ge=2)]
     loyal_min_tenure_days: Positive
+
+    @model_validator(mode="after")
+    def _bands_ascend(self) -> "StageSettings":
+        if self.fallback_at_risk_days >= self.fallback_lost_days or self.at_risk_quantile >= self.lost_quantile:
+            raise ValueError("at_risk must come before lost, in the fallback days and in the quantiles")
+        return self
 
 
 class SegmentSettings(_Section):
@@ -169,6 +175,8 @@ def _load_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(
             f"No settings file at {path}.", remedy="Give an existing file to --config, or leave it out."
         ) from None
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.", remedy="Give a readable file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}.", remedy="Correct the line that it names.") from None
 

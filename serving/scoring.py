@@ -70,7 +70,7 @@ def score_orders(bundle: Bundle, orders: Any, *, cutoff_day: int) -> pl.DataFram
 
 
 def _next_order_days(answer: Answer, model: LifecycleModel, cutoff_day: int) -> pl.Series:
-    wait = pl.Series(answer.forecast.next_order_days, nan_to_null=True).round()
+    wait = pl.Series(answer.forecast.next_order_days, nan_to_null=True).ceil().clip(1)
     kept = wait.set((wait > model.value.next_order_max_days).fill_null(value=False), None)
     return (kept + cutoff_day).cast(pl.Int64)
 

@@ -17,8 +17,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from features.catalogue import catalogue_hash
 from features.errors import BundleError
 from features.lifecycle.segments import Segments
@@ -116,10 +114,10 @@ def write_bundle(
         libraries={name: metadata.version(name) for name in _LIBRARIES},
         files={name: _hash(text) for name, text in texts.items()},
     )
-    version = f"{trained_as_of.replace('-', '')}-{_hash(_dump(asdict(manifest)))[:10]}"
-    target = folder / version
+    sealed = _seal(manifest)
+    target = folder / sealed.version
     if not target.exists():
-        _write_whole(target, {**texts, _MANIFEST: _dump(asdict(replace(manifest, version=version)))})
+        _write_whole(target, {**texts, _MANIFEST: _dump(asdict(sealed))})
     return target
 
 
@@ -137,13 +135,13 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(f"Bundle {folder.name} was trained on another feature catalogue.", remedy="Train again.")
     texts = {name: _read_checked(folder / name, expected) for name, expected in manifest.files.items()}
     try:
-        model = _build_model(json.loads(texts[_MODEL], parse_constant=_refuse_constant), texts)
-        golden = json.loads(texts[_GOLDEN], parse_constant=_refuse_constant)
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
-        if isinstance(error, BundleError):
-            raise
+        model = _build_model(_parse(texts[_MODEL]), texts)
+        is_golden = agrees(_parse(texts[_GOLDEN]), golden_answers(model))
+    except BundleError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a forged bundle breaks, it is a bundle to refuse
         raise BundleError(f"Bundle {folder.name} cannot be read: {type(error).__name__}.", remedy=_REMEDY) from None
-    if not agrees(golden, golden_answers(model)):
+    if not is_golden:
         raise BundleError(f"Bundle {folder.name} does not reproduce its golden rows here.", remedy=_REMEDY)
     return Bundle(manifest, model)
 
@@ -155,14 +153,26 @@ def read_manifest(folder: Path) -> Manifest:
         BundleError: If there is none, it is not of this format, or its contents were altered.
     """
     try:
-        values = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-        manifest = Manifest(**values)
-    except (OSError, TypeError, ValueError) as error:
-        raise BundleError(f"{folder.name} holds no readable manifest: {error}.", remedy=_REMEDY) from None
-    sealed = _hash(_dump(asdict(replace(manifest, version=""))))[:10]
-    if manifest.format != FORMAT or not manifest.version.endswith(f"-{sealed}"):
+        text = (folder / _MANIFEST).read_text(encoding="utf-8")
+        manifest = Manifest(**_parse(text))
+        is_sealed = manifest == _seal(manifest) and text == _dump(asdict(manifest)) and manifest.format == FORMAT
+    except Exception as error:  # noqa: BLE001 - as above
+        raise BundleError(
+            f"{folder.name} holds no readable manifest: {type(error).__name__}.", remedy=_REMEDY
+        ) from None
+    if not is_sealed or not isinstance(manifest.files, dict):
         raise BundleError(f"The manifest of {folder.name} was altered or is of another format.", remedy=_REMEDY)
     return manifest
+
+
+def _seal(manifest: Manifest) -> Manifest:
+    """Return the manifest with the version that its contents make."""
+    contents = _hash(_dump(asdict(replace(manifest, version=""))))
+    return replace(manifest, version=f"{manifest.trained_as_of.replace('-', '')}-{contents[:10]}")
+
+
+def _parse(text: str) -> Any:
+    return json.loads(text, parse_constant=_refuse_constant)
 
 
 def _texts(model: LifecycleModel) -> dict[str, str]:

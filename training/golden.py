@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from features.catalogue import MICROS
+from features.lifecycle.segments import SIZES
 from features.snapshot import Snapshot
 from features.table import build_customer_table
 from training.models.lifecycle import LifecycleModel
@@ -29,14 +30,17 @@ def golden_answers(model: LifecycleModel) -> dict[str, list[float]]:
     """Answer the golden histories from raw orders on, so that features, stages and models are all compared.
 
     Returns:
-        History name → `p_churn`, the next-stage vector, `expected_orders`, `clv_12m`.
+        History name → `p_churn`, the next-stage vector, `expected_orders`, `clv_12m`, RFM code and size.
     """
     snapshot = Snapshot(_CUTOFF_DAY, model.horizon_days)
     table = build_customer_table(nw.from_native(_orders()).lazy(), snapshot, rule=model.stage_rule)
     answer = model.answer(table)
-    rows = np.column_stack(
-        [answer.p_churn, answer.p_next_stage, answer.forecast.expected_orders, answer.forecast.clv_12m]
-    )
+    segments = [
+        np.array(model.segments.rfm(table), dtype=np.float64),
+        np.array([SIZES.index(size) for size in model.segments.size(table)], dtype=np.float64),
+    ]
+    value = [answer.forecast.expected_orders, answer.forecast.clv_12m]
+    rows = np.column_stack([answer.p_churn, answer.p_next_stage, *value, *segments])
     return {name: row.tolist() for name, row in zip(table["customer_id"], rows, strict=True)}
 
 

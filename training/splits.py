@@ -38,7 +38,7 @@ def build_fold(cutoff_day: int, *, first_day: int, settings: TrainingSettings) -
         needed = settings.min_history_days + horizon
         raise InsufficientHistoryError(
             f"To answer on {to_date(cutoff_day)} over {horizon} days takes {needed} days of orders before it, "
-            f"and there are {cutoff_day - first_day}.",
+            f"and there are {max(cutoff_day - first_day, 0)}.",
             remedy="Give a longer history, a later as-of date or a shorter --horizon-days.",
         )
     return Fold(cutoff_day=cutoff_day, train_cutoff_days=tuple(candidates[: settings.max_train_cutoffs]))

@@ -11,6 +11,7 @@ from features.intake.quarantine import REASONS, VALUE_CLASSES
 from features.intake.zones import FIRST_DAY, LAST_DAY, MICROS_PER_DAY, Clock
 
 MAX_AMOUNT_MICROS = 1_000_000_000 * 1_000_000
+MAX_CUSTOMER_MICROS = 9_000 * MAX_AMOUNT_MICROS  # what one customer's orders may sum to: exact in 64 bits
 BLANKS = " \t\r\n\v\f\u00a0"
 FIRST_DAY_NUMBER = 0
 LAST_DAY_NUMBER = (LAST_DAY - FIRST_DAY).days

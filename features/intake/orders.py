@@ -13,7 +13,7 @@ import duckdb
 import polars as pl
 
 from features.errors import EmptySourceError, InputError, QuarantineShareError, SettingsError
-from features.intake.checks import CHECKED_COLUMNS, checked_rows_sql, checked_table_sql
+from features.intake.checks import CHECKED_COLUMNS, MAX_CUSTOMER_MICROS, checked_rows_sql, checked_table_sql
 from features.intake.quarantine import REASONS, count_by_reason, quarantine_frame
 from features.intake.sources import RawRows, find_sources, open_source
 from features.intake.zones import FIRST_DAY, load_clock
@@ -115,6 +115,7 @@ def _read(
     n_accepted = _scalar(connection, f"SELECT count(*) FROM {checked} WHERE reason IS NULL")
     if n_accepted + quarantine.height != n_input:
         raise AssertionError(f"{n_input} rows came in, {n_accepted} + {quarantine.height} came out")
+    _refuse_endless_sums(checked, connection)
     has_order_ids = any("order_id" in source.types for source in sources)
     accepted = f"SELECT * FROM {checked} WHERE reason IS NULL"
     connection.execute(
@@ -134,6 +135,18 @@ def _read(
         quarantine=quarantine,
     )
     return Intake(orders=relation, report=report)
+
+
+def _refuse_endless_sums(checked: str, connection: duckdb.DuckDBPyConnection) -> None:
+    greatest = connection.execute(f"""
+        SELECT max(total) FROM (
+            SELECT sum(amount_micros) AS total FROM {checked} WHERE reason IS NULL GROUP BY customer_id
+        )""").fetchall()[0][0]
+    if greatest is not None and greatest > MAX_CUSTOMER_MICROS:
+        raise InputError(
+            f"The orders of one customer sum to more than {MAX_CUSTOMER_MICROS // 1_000_000:,}.",
+            remedy="Give amounts in a larger unit, such as thousands; or see whether guests share one customer_id.",
+        )
 
 
 def group_lines_sql(accepted: str) -> str:

@@ -1,5 +1,6 @@
 """The orders of one request: the definitions of the file path, for a few rows, without a database."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -7,7 +8,13 @@ from decimal import ROUND_HALF_UP, Decimal
 import polars as pl
 
 from features.errors import InputError
-from features.intake.checks import BLANKS, FIRST_DAY_NUMBER, LAST_DAY_NUMBER, MAX_AMOUNT_MICROS
+from features.intake.checks import (
+    BLANKS,
+    FIRST_DAY_NUMBER,
+    LAST_DAY_NUMBER,
+    MAX_AMOUNT_MICROS,
+    MAX_CUSTOMER_MICROS,
+)
 from features.intake.zones import Clock, load_clock
 
 ORDER_SCHEMA = pl.Schema(
@@ -40,11 +47,23 @@ def orders_from_rows(rows: Sequence[tuple[str, datetime, Decimal | float]], *, t
     customers = [_customer_id(customer_id, row) for row, (customer_id, _, _) in enumerate(rows, start=1)]
     times = [_utc_and_day(ordered_at, row, clock) for row, (_, ordered_at, _) in enumerate(rows, start=1)]
     amounts = [_amount_micros(amount, row) for row, (_, _, amount) in enumerate(rows, start=1)]
+    _refuse_endless_sums(customers, amounts)
     columns = [customers, [utc for utc, _ in times], [day for _, day in times], amounts]
     raw = ORDER_SCHEMA | {"ordered_at": pl.Int64()}
     return pl.DataFrame(dict(zip(ORDER_SCHEMA, columns, strict=True)), schema=raw).cast(
         {"ordered_at": pl.Datetime("us")}
     )
+
+
+def _refuse_endless_sums(customers: Sequence[str], amounts: Sequence[int]) -> None:
+    totals: Counter[str] = Counter()
+    for customer, micros in zip(customers, amounts, strict=True):
+        totals[customer] += micros
+    if totals and max(totals.values()) > MAX_CUSTOMER_MICROS:
+        raise InputError(
+            f"The orders of one customer sum to more than {MAX_CUSTOMER_MICROS // 1_000_000:,}.",
+            remedy="Give amounts in a larger unit, such as thousands.",
+        )
 
 
 def _customer_id(customer_id: str, row: int) -> str:

@@ -9,6 +9,7 @@ import polars as pl
 from features.settings import SegmentSettings
 
 SIZES = ("small", "medium", "large")
+_LEAST_VALUE = 1e-6  # one micro: whoever brought nothing is small
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def _edges(column: pl.Series, shares: np.ndarray) -> tuple[float, ...]:
 
 
 def _value_at_share(descending: np.ndarray, share: float) -> float:
-    """Return the value of the customer with whom the cumulative value reaches `share` of the whole."""
+    """Return the value of the customer with whom the cumulative value reaches `share` of the whole, above 0 always."""
     cumulative = np.cumsum(descending)
     position = int(np.searchsorted(cumulative, share * cumulative[-1]))
-    return float(descending[min(position, descending.size - 1)])
+    return max(float(descending[min(position, descending.size - 1)]), _LEAST_VALUE)

@@ -96,8 +96,8 @@ def learn_stage_rule(order_days: nw.LazyFrame[Any], settings: StageSettings) -> 
         loyal_min_order_days=max(loyal, settings.loyal_min_order_days),
         loyal_min_tenure_days=settings.loyal_min_tenure_days,
         own_rhythm_min_gaps=settings.own_rhythm_min_gaps,
-        own_rhythm_min_factor=settings.own_rhythm_min_factor,
-        own_rhythm_max_factor=settings.own_rhythm_max_factor,
+        own_rhythm_min_factor=1.0 if is_fallback else settings.own_rhythm_min_factor,
+        own_rhythm_max_factor=1.0 if is_fallback else settings.own_rhythm_max_factor,
         is_fallback=is_fallback,
     )
 
@@ -133,7 +133,8 @@ def assign_stage(*, at_day: int) -> tuple[pl.Expr, pl.Expr]:
         at_day: Day number; it must not lie before the last order day of the table's history.
 
     Returns:
-        Two expressions over `STATE_COLUMNS` and `frequency`: stage name and entry day number.
+        Two expressions over `STATE_COLUMNS` and `frequency`: stage name and entry day number. A stage made by an order
+        is entered on its day, and seen from the start of the next; one made by silence is seen on its entry day.
     """
     last, at_risk, lost = pl.col("last_day"), pl.col("at_risk_after_days"), pl.col("lost_after_days")
     silence = pl.lit(at_day, pl.Int64) - last

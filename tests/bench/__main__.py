@@ -50,10 +50,12 @@ def main() -> None:
             seconds=asked.seconds,
             memory_limit=asked.memory_limit,
         )
-        for name in [asked.only] if asked.only else BENCHMARKS:
-            say(f"{name}:")
-            rows += BENCHMARKS[name](workspace)
-    print_table(rows)
+        try:
+            for name in [asked.only] if asked.only else BENCHMARKS:
+                say(f"{name}:")
+                rows += BENCHMARKS[name](workspace)
+        finally:
+            print_table(rows)  # what was measured is worth seeing when a later benchmark breaks
 
 
 def _parse() -> argparse.Namespace:

@@ -140,7 +140,7 @@ def _fit_churn(
     inputs: npt.NDArray[np.float64], customer_ids: pl.Series, labels: pl.DataFrame, settings: Settings
 ) -> ChurnModel:
     target = labels["is_churned"].to_numpy().astype(np.int64)
-    if min(target.sum(), target.size - target.sum()) < settings.training.min_churn_class:
+    if _smallest_class(target, customer_ids, n_classes=2) < settings.training.min_churn_class:
         return ChurnModel(trees=None, calibrator=ProbabilityCalibrator(), process_weight=1.0)
     seed = settings.training.seed
     held_out = out_of_fold(inputs, target, customer_ids, n_classes=2, seed=seed)
@@ -149,6 +149,13 @@ def _fit_churn(
         calibrator=_fit_calibrator(held_out, target),
         process_weight=settings.training.process_weight,
     )
+
+
+def _smallest_class(target: npt.NDArray[np.int64], customer_ids: pl.Series, *, n_classes: int) -> int:
+    """Return how many different customers the rarest class has; one customer's rows at many cutoffs count once."""
+    frame = pl.DataFrame({"target": target, "customer_id": customer_ids})
+    sizes = frame.group_by("target").agg(pl.col("customer_id").n_unique())["customer_id"]
+    return min(sizes.to_list(), default=0) if len(sizes) == n_classes else 0
 
 
 def _fit_calibrator(p: npt.NDArray[np.float64], target: npt.NDArray[np.int64]) -> ProbabilityCalibrator:
@@ -163,10 +170,10 @@ def _fit_next_stage(
     ordered = ~labels["is_churned"].to_numpy()
     codes = stage_codes(labels["next_stage"])[ordered]
     classes, target = np.unique(codes, return_inverse=True)
-    smallest = np.bincount(target).min() if target.size else 0
+    rows, ids, seed = inputs[ordered], table["customer_id"].filter(pl.Series(ordered)), settings.training.seed
+    smallest = _smallest_class(target, ids, n_classes=classes.size)
     if classes.size < 3 or smallest < settings.training.min_churn_class:
         return NextStageModel(transitions)
-    rows, ids, seed = inputs[ordered], table["customer_id"].filter(pl.Series(ordered)), settings.training.seed
     held_out = out_of_fold(rows, target, ids, n_classes=classes.size, seed=seed)
     return NextStageModel(
         transitions=transitions,

@@ -60,7 +60,13 @@ class ChurnModel:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], trees: Trees | None) -> Self:
-        """Rebuild a model from `to_dict` and its trees."""
+        """Rebuild a model from `to_dict` and its trees.
+
+        Raises:
+            ValueError: If the trees are not binary, or the weight is no share.
+        """
+        if (trees is not None and trees.n_outputs != 1) or not 0.0 <= values["process_weight"] <= 1.0:
+            raise ValueError("the trees are not binary, or the weight is no share")
         return cls(trees, ProbabilityCalibrator(**values["calibrator"]), values["process_weight"])
 
 

@@ -50,8 +50,15 @@ class NextStageModel:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], trees: Trees | None) -> Self:
-        """Rebuild a model from `to_dict` and its trees."""
-        return cls(np.array(values["transitions"]), trees, tuple(values["classes"]), values["temperature"])
+        """Rebuild a model from `to_dict` and its trees.
+
+        Raises:
+            ValueError: If the trees do not answer for the classes.
+        """
+        classes = tuple(values["classes"])
+        if trees is not None and (trees.n_outputs != len(classes) or not set(classes) <= set(range(len(STAGES)))):
+            raise ValueError("the trees do not answer for these classes")
+        return cls(np.array(values["transitions"]), trees, classes, values["temperature"])
 
 
 def sharpen(p: Matrix, temperature: float) -> Matrix:

@@ -74,3 +74,10 @@ def test_bad_rows(row: tuple[str, datetime, Decimal | float], message: str) -> N
 def test_no_rows() -> None:
     """No rows give an empty frame of the same columns."""
     assert orders_from_rows([], timezone="UTC").schema == ORDER_SCHEMA
+
+
+def test_endless_sum() -> None:
+    """A customer whose orders would not add up exactly in 64 bits is refused."""
+    rows = [("c", datetime(2026, 1, 1, tzinfo=UTC), Decimal(1_000_000_000))] * 9_001
+    with pytest.raises(InputError, match="sum to more than"):
+        orders_from_rows(rows, timezone="UTC")

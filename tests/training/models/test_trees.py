@@ -7,7 +7,8 @@ import pytest
 from features.errors import BundleError
 from training.models.inputs import INPUT_NAMES
 from training.models.lifecycle import LifecycleModel
-from training.models.trees import Trees, check_structure
+from training.models.tree_text import check_structure
+from training.models.trees import Trees
 
 TREE = {
     "num_leaves": "3",
@@ -146,7 +147,9 @@ def test_refused_before_reading() -> None:
     """A refused text never reaches the library: building the trees fails in the check."""
     with pytest.raises(BundleError, match="cycle"):
         Trees(_text(num_leaves="4", split_feature="0 1 0", threshold="1 2 3", decision_type="2 2 2",
-                    leaf_value="1 2 3 4", left_child="-1 2 1", right_child="-2 -3 -4"), 2)  # fmt: skip
+                    split_gain="3 2 1", internal_value="0 0 0", internal_weight="0 0 0", internal_count="4 3 2",
+                    leaf_value="1 2 3 4", leaf_weight="1 1 1 1", leaf_count="1 1 1 1",
+                    left_child="-1 2 1", right_child="-2 -3 -4"), 2)  # fmt: skip
 
 
 def test_from_booster() -> None:

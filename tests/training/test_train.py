@@ -1,0 +1,322 @@
+"""Training, end to end: a file of orders in; a bundle, a verdict and an MLflow run out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import polars as pl
+import pytest
+
+from features.errors import CutoffError, InsufficientHistoryError
+from features.intake.orders import Intake, read_orders
+from features.settings import Settings, load_settings
+from features.snapshot import to_date, to_day
+from serving.scoring import score_orders
+from training.bundle import load_bundle, write_bundle
+from training.champion import Promotion, append_promotion, bundles_folder
+from training.evaluate import CHAMPION
+from training.gate import decide, summarise, to_record
+from training.models.lifecycle import LifecycleModel
+from training.tracking import challenger_bundle_version
+from training.train import Trained, Window, find_window, run_backtest, train
+
+if TYPE_CHECKING:  # at run time, tracking imports MLflow first: it sets what MLflow reads when it is imported
+    from mlflow.entities import Run
+
+N_CUSTOMERS = 700
+STARTED_AT = "2026-11-22T09:30:00+00:00"
+LAST_DAY = date(1998, 6, 30)
+ReadFrame = Callable[[pl.DataFrame], Intake]
+
+
+@dataclass(frozen=True, slots=True)
+class Run1:
+    """One training: where, on what, and what came of it."""
+
+    home: Path
+    intake: Intake
+    trained: Trained
+    steps: tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def quick() -> Settings:
+    """Settings for a short training that still learns trees."""
+    training = {"max_train_cutoffs": 2, "min_churn_class": 10, "bootstrap_samples": 20}
+    return load_settings(overrides={"training": training})
+
+
+@pytest.fixture(scope="module")
+def one_cutoff(quick: Settings) -> Settings:
+    """The same with a single test cutoff."""
+    return change(quick, test_cutoffs=1)
+
+
+@pytest.fixture(scope="module")
+def few_orders(cdnow_orders: pl.DataFrame) -> pl.DataFrame:
+    """The orders of the first 700 customers."""
+    return cdnow_orders.filter(pl.col("customer_id") <= f"cdnow-{N_CUSTOMERS:04}")
+
+
+@pytest.fixture(scope="module")
+def read_frame(engine: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory) -> ReadFrame:
+    """Write orders to a CSV file and read it as anyone's."""
+
+    def read(orders: pl.DataFrame) -> Intake:
+        path = tmp_path_factory.mktemp("orders") / "orders.csv"
+        amount = pl.col("amount_micros") / 1e6
+        orders.select("customer_id", pl.col("ordered_at").dt.date(), amount=amount).write_csv(path)
+        return read_orders([path], load_settings().orders, connection=engine)
+
+    return read
+
+
+@pytest.fixture(scope="module")
+def first(
+    few_orders: pl.DataFrame, read_frame: ReadFrame, quick: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Run1:
+    """A first training, on all of the orders."""
+    home, intake, steps = tmp_path_factory.mktemp("home"), read_frame(few_orders), []
+    trained = start(intake, home, quick, advance=steps.append)
+    return Run1(home, intake, trained, tuple(steps))
+
+
+def change(settings: Settings, **training: int) -> Settings:
+    """Return the settings with others for training."""
+    return settings.model_copy(update={"training": settings.training.model_copy(update=training)})
+
+
+def start(
+    intake: Intake,
+    home: Path,
+    settings: Settings,
+    *,
+    as_of: date | None = None,
+    advance: Callable[[str], None] = lambda _: None,
+) -> Trained:
+    """Train as the command line does."""
+    return train(
+        intake,
+        home=home,
+        settings=settings,
+        as_of_day=None if as_of is None else to_day(as_of),
+        source="orders.csv",
+        started_at=STARTED_AT,
+        git_commit="abc1234",
+        advance=advance,
+    )
+
+
+def search_runs(home: Path) -> "list[Run]":
+    """Return every MLflow run of a home."""
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{home / 'mlflow.db'}"
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
+
+
+def test_bundle(first: Run1, few_orders: pl.DataFrame) -> None:
+    """Training leaves a bundle that loads, says what it saw, and scores every customer."""
+    bundle = load_bundle(first.trained.folder)
+    manifest = bundle.manifest
+    assert first.trained.folder == bundles_folder(first.home) / manifest.version
+    assert (manifest.trained_as_of, manifest.horizon_days, manifest.timezone) == ("1998-07-01", 90, "UTC")
+    assert manifest.data == {
+        "n_orders": few_orders.height,
+        "n_customers": N_CUSTOMERS,
+        "n_quarantined": 0,
+        "first_day": "1997-01-01",
+        "last_day": "1998-06-30",
+        "digest": first.intake.report.digest,
+    }
+    assert tuple(manifest.notes) == first.trained.notes
+    assert score_orders(bundle, first.intake.orders, cutoff_day=to_day(LAST_DAY) + 1).height == N_CUSTOMERS
+
+
+def test_evaluation(first: Run1) -> None:
+    """The backtest travels in the manifest, with what the gate said of it."""
+    evaluation = load_bundle(first.trained.folder).manifest.evaluation
+    reasons = evaluation.pop("gate")
+    assert evaluation == summarise(first.trained.backtest.frame)
+    assert evaluation["cutoffs"] == ["1997-10-04", "1998-01-02", "1998-04-02"]
+    assert reasons == to_record(first.trained.decision)
+    assert first.trained.decision == decide(evaluation, load_settings().gate)
+
+
+def test_runs(first: Run1, quick: Settings) -> None:
+    """MLflow holds one finished run with a child per cutoff, and the settings, figures and pictures of the training."""
+    runs = search_runs(first.home)
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs if run is not parent]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert {run.data.params["cutoff"] for run in children} == {"1997-10-04", "1998-01-02", "1998-04-02"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert parent.data.params["training.max_train_cutoffs"] == str(quick.training.max_train_cutoffs)
+    assert "orders.timezone" in parent.data.params
+    assert parent.data.tags["lifestage.git_commit"] == "abc1234"
+    artifacts = first.home / "mlartifacts" / str(parent.info.run_id) / "artifacts"
+    pictures = {"churn_reliability.png", "churn_gain.png", "value_gain.png"}
+    assert {path.name for path in (artifacts / "plots").iterdir()} == pictures
+    ours = first.trained.backtest.frame.filter(
+        model="lifestage", task="churn", metric="log_loss", against=""
+    ).get_column("value")
+    assert parent.data.metrics["churn.lifestage.log_loss"] == pytest.approx(ours.mean())
+
+
+def test_challenger(first: Run1) -> None:
+    """A training makes a challenger, and no champion."""
+    assert challenger_bundle_version(first.home) == first.trained.folder.name
+    assert {path.name for path in first.home.iterdir()} == {"bundles", "mlflow.db", "mlartifacts"}
+
+
+def test_no_customers(first: Run1) -> None:
+    """No file of the home holds a customer id."""
+    holding = [path for path in first.home.rglob("*") if path.is_file() and b"cdnow-" in path.read_bytes()]
+    assert holding == []
+
+
+def test_steps(first: Run1) -> None:
+    """Every step is told before it begins: three cutoffs, the final model, the bundle, the log."""
+    learned = ("features", "purchase process", "churn", "next stage")
+    cutoffs = [f"{day}: {s}" for day in ("1998-04-02", "1998-01-02", "1997-10-04") for s in (*learned, "judging")]
+    final = [f"final model: {step}" for step in learned]
+    assert first.steps == (*cutoffs, *final, "sealing the bundle", "logging to MLflow")
+
+
+def test_same_seed(first: Run1, few_orders: pl.DataFrame, read_frame: ReadFrame, quick: Settings) -> None:
+    """A second training, on the same orders in another row order, ends in the same version and the same bytes."""
+    original = first.trained.folder
+    moved = original.rename(first.home / "moved")
+    try:
+        again = start(read_frame(few_orders.sample(fraction=1.0, shuffle=True, seed=9)), first.home, quick)
+        assert again.folder == original
+        assert _contents(original) == _contents(moved)
+        assert again.backtest.frame.equals(first.trained.backtest.frame)
+    finally:
+        if not original.exists():
+            moved.rename(original)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_as_of(first: Run1, few_orders: pl.DataFrame, read_frame: ReadFrame, one_cutoff: Settings) -> None:
+    """An as-of date makes the same model as a file that ends there, and the manifest counts no later order."""
+    as_of = date(1998, 4, 1)
+    known = few_orders.filter(pl.col("day") < to_day(as_of))
+    bundles = [
+        load_bundle(start(intake, first.home, one_cutoff, as_of=as_of).folder)
+        for intake in (first.intake, read_frame(_until(known, as_of)))
+    ]
+    assert bundles[0].manifest.files == bundles[1].manifest.files
+    assert bundles[0].manifest.evaluation == bundles[1].manifest.evaluation
+    assert bundles[0].manifest.data["last_day"] == "1998-03-31"
+    assert bundles[0].manifest.data["n_orders"] == known.height
+
+
+def _until(orders: pl.DataFrame, as_of: date) -> pl.DataFrame:
+    assert to_date(int(orders["day"].to_numpy().max())) < as_of
+    return orders
+
+
+def test_window(first: Run1) -> None:
+    """Training sees all days by default, and up to the as-of date otherwise; its bounds are the orders' own."""
+    report = first.intake.report
+    start_day, after_last = to_day(date(1997, 1, 1)), to_day(LAST_DAY) + 1
+    assert find_window(report, None) == Window(start_day, after_last)
+    for end_day in (start_day + 1, after_last):
+        assert find_window(report, end_day) == Window(start_day, end_day)
+
+
+@pytest.mark.parametrize("as_of", [date(1996, 12, 1), date(1997, 1, 1), date(1998, 7, 2), date(2026, 1, 1)])
+def test_as_of_outside(first: Run1, as_of: date, tmp_path: Path) -> None:
+    """An as-of date before the orders, or past the day after the last, is refused by name, and nothing is written."""
+    words = rf"{as_of} lies outside the orders, which run from 1997-01-01 to 1998-06-30\. .*up to 1998-07-01"
+    with pytest.raises(CutoffError, match=words):
+        start(first.intake, tmp_path, load_settings(), as_of=as_of)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_orders(first: Run1, tmp_path: Path) -> None:
+    """Where every row was quarantined, there is nothing to train on."""
+    none_accepted = replace(first.intake.report, first_day=None, last_day=None, n_orders=0)
+    with pytest.raises(CutoffError, match="No order was accepted"):
+        start(replace(first.intake, report=none_accepted), tmp_path, load_settings())
+
+
+def test_long_horizon(first: Run1, quick: Settings, tmp_path: Path) -> None:
+    """A horizon longer than the data allow is refused with the days that it takes and those that there are."""
+    words = r"over 400 days takes 460 days of orders before it, and there are 146\."
+    with pytest.raises(InsufficientHistoryError, match=words):
+        start(first.intake, tmp_path, change(quick, horizon_days=400))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_early_as_of(first: Run1, quick: Settings, tmp_path: Path) -> None:
+    """An as-of date that leaves too little before it is refused with the days, and is no date outside the data."""
+    with pytest.raises(InsufficientHistoryError, match=r"takes 150 days .* there are 60\.") as refusal:
+        start(first.intake, tmp_path, quick, as_of=date(1997, 5, 31))
+    assert not isinstance(refusal.value, CutoffError)
+
+
+def test_few_customers(few_orders: pl.DataFrame, read_frame: ReadFrame, quick: Settings, tmp_path: Path) -> None:
+    """Fewer customers than the least are refused with both numbers, and nothing is written."""
+    intake = read_frame(few_orders.filter(pl.col("customer_id") <= "cdnow-0049"))
+    with pytest.raises(InsufficientHistoryError, match=r"There are 49 customers .* fewer than the 50"):
+        start(intake, tmp_path, quick)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_grown_shop(few_orders: pl.DataFrame, read_frame: ReadFrame, quick: Settings, tmp_path: Path) -> None:
+    """A shop that had few customers at the oldest cutoff is judged on the younger ones, not refused."""
+    young = few_orders.filter(pl.col("customer_id") > "cdnow-0040")
+    later = young.with_columns(
+        pl.col("day") + 200, pl.col("ordered_at") + pl.duration(days=200)
+    )
+    grown = pl.concat([few_orders.filter(pl.col("customer_id") <= "cdnow-0040"), later])
+    found = run_backtest(
+        read_frame(grown), home=tmp_path, settings=change(quick, test_cutoffs=7), as_of_day=None
+    )
+    assert found.frame["cutoff"].n_unique() >= 4
+
+
+def _let_serve(home: Path, model: LifecycleModel, *, trained_as_of: str) -> None:
+    folder = write_bundle(
+        bundles_folder(home), model, timezone="UTC", trained_as_of=trained_as_of, data={}, evaluation={}
+    )
+    append_promotion(home, Promotion(folder.name, STARTED_AT, "for a test"))
+
+
+def _judges_champion(first: Run1, home: Path, settings: Settings) -> bool:
+    frame = run_backtest(first.intake, home=home, settings=settings, as_of_day=None).frame
+    assert (CHAMPION in set(frame["model"])) == (CHAMPION in set(frame["against"]))
+    return CHAMPION in set(frame["model"])
+
+
+@pytest.mark.parametrize(
+    ("trained_as_of", "horizon_days", "is_judged"),
+    [("1998-04-02", 90, True), ("1998-04-03", 90, False), ("1998-04-02", 60, False)],
+)
+def test_standing_champion(
+    first: Run1,
+    model: LifecycleModel,
+    one_cutoff: Settings,
+    tmp_path: Path,
+    trained_as_of: str,
+    horizon_days: int,
+    is_judged: bool,
+) -> None:
+    """The standing champion is on the ladder where it saw no outcome and answers for the same horizon; else not."""
+    _let_serve(tmp_path, replace(model, horizon_days=horizon_days), trained_as_of=trained_as_of)
+    assert _judges_champion(first, tmp_path, one_cutoff) == is_judged
+
+
+def test_backtest_alone(first: Run1, one_cutoff: Settings, tmp_path: Path) -> None:
+    """The backtest alone writes nothing, and needs no champion."""
+    assert not _judges_champion(first, tmp_path, one_cutoff)
+    assert list(tmp_path.iterdir()) == []
