@@ -93,6 +93,7 @@ def demo(home: Home = Path(_DEFAULT_HOME)) -> None:
         terminal.print_heading("4  Scores of the whole base")
         as_of = date(1998, 7, 1)
         _score(intake, _champion(home), home=home, settings=settings, as_of=as_of, out=None)
+    terminal.print_note("Everyone in this log joined in early 1997: nobody is new any more, and most are long lost.")
     with open_store(home) as store:
         terminal.print_stages(load_stage_map(store))
         terminal.print_heading("5  The ten customers most worth saving")
@@ -275,14 +276,18 @@ def stages(home: Home = Path(_DEFAULT_HOME)) -> None:
 
 @app.command()
 def keys(
-    name: Annotated[str, typer.Argument(help="Who will use the key, such as crm.")],
+    name: Annotated[str | None, typer.Argument(help="Who will use the key, such as crm; none lists the keys.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the key of that name instead.")] = False,
     home: Home = Path(_DEFAULT_HOME),
 ) -> None:
-    """Create an API key and show it, once; only its hash is kept."""
-    from serving.keys import create_key, remove_key
+    """Create an API key and show it, once; only its hash is kept. Without a name, list the keys."""
+    from serving.keys import create_key, load_keys, remove_key
     from serving.state import keys_path
 
+    if name is None:
+        for stored in load_keys(keys_path(home)):
+            terminal.out.print(f"{stored.name}, created at {stored.created_at}", markup=False)
+        return
     if remove:
         remove_key(keys_path(home), name=name)
         terminal.out.print(f"The key {name} is gone.")
@@ -375,7 +380,9 @@ def _promote(home: Path, settings: Settings) -> None:
             f"{verdict.manifest.version} was refused for {len(verdict.decision.objections)} of these reasons.",
             remedy="Train on more or cleaner history; the margins are [gate] in lifestage.toml.",
         )
-    terminal.out.print(f"Promoted: {verdict.manifest.version} serves from now on.")
+    terminal.out.print(
+        f"Promoted: {verdict.manifest.version} serves from now on; a running service reads it when it restarts."
+    )
 
 
 def _score(

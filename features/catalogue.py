@@ -75,6 +75,9 @@ def when(condition: nw.Expr, value: nw.Expr | int) -> nw.Expr:
 
 
 def catalogue_hash(features: tuple[Feature, ...]) -> str:
-    """Return a hash of every declaration, in order: a bundle names the catalogue that it was trained on by it."""
-    text = "\n".join("|".join(feature.describe().values()) for feature in features)
+    """Return a hash of names, units and null rules, in order: a bundle names the catalogue it was trained on by it.
+
+    A meaning may be worded better without a new training; a formula that changes is caught by the golden rows.
+    """
+    text = "\n".join(f"{feature.name}|{feature.unit}|{feature.null_rule}" for feature in features)
     return sha256(text.encode()).hexdigest()

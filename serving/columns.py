@@ -56,11 +56,15 @@ COLUMNS = (
         "p_alive", Kind.NUMBER, "probability of being an active customer at as_of; a diagnostic, no churn score"
     ),
     *(_p_next(stage) for stage in STAGES),
-    ScoreColumn("expected_orders", Kind.NUMBER, "expected number of orders within the horizon"),
-    ScoreColumn("expected_order_value", Kind.NUMBER, "expected value of one order"),
+    ScoreColumn("expected_orders", Kind.NUMBER, "expected number of order days within the horizon"),
+    ScoreColumn("expected_order_value", Kind.NUMBER, "expected value of one order day"),
     ScoreColumn("next_order_on", Kind.TEXT, "ISO date of the expected next order, if one is expected", nullable=True),
     ScoreColumn("historic_value", Kind.NUMBER, "sum of all order amounts before as_of"),
-    ScoreColumn("clv_12m", Kind.NUMBER, "expected discounted profit of the next 12 months"),
+    ScoreColumn(
+        "clv_12m",
+        Kind.NUMBER,
+        "expected discounted value of the next 12 months, × margin (at the default margin of 1: revenue)",
+    ),
     ScoreColumn("clv_12m_low", Kind.NUMBER, "lower end of the interval of clv_12m"),
     ScoreColumn("clv_12m_high", Kind.NUMBER, "upper end of the interval of clv_12m"),
     ScoreColumn("clv_by_month", Kind.NUMBERS, "clv_12m, month by month: 12 numbers that sum to it"),

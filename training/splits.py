@@ -59,6 +59,13 @@ def rolling_folds(*, first_day: int, end_day: int, settings: TrainingSettings) -
         InsufficientHistoryError: If not even the youngest test cutoff can be trained for.
     """
     horizon = settings.horizon_days
+    needed = settings.min_history_days + 2 * horizon
+    if end_day - first_day < needed:
+        raise InsufficientHistoryError(
+            f"Training and one test over {horizon} days take {needed} days of orders, "
+            f"and there are {end_day - first_day}.",
+            remedy="Give a longer history, a later as-of date or a shorter --horizon-days.",
+        )
     folds = [build_fold(end_day - horizon, first_day=first_day, settings=settings)]
     for step in range(2, settings.test_cutoffs + 1):
         try:

@@ -37,6 +37,7 @@ COMMON_NAMES: Mapping[str, tuple[str, ...]] = {
         *("order_id", "order_no", "order_number", "order", "invoice", "invoice_id", "invoice_no", "invoice_number"),
         *("transaction_id", "basket_id", "receipt_id"),
     ),
+    "currency": ("currency", "currency_code", "order_currency"),
 }
 
 
@@ -49,14 +50,14 @@ def resolve_columns(found: Sequence[str], mapping: Mapping[str, str], *, source:
         source: The name of the source, for messages.
 
     Returns:
-        Our name → theirs, for the three required columns and, where there is one, `order_id`.
+        Our name → theirs, for the three required columns and, where there are any, `order_id` and `currency`.
 
     Raises:
         SettingsError: If the mapping names a column that is not ours.
         MissingColumnError: If a required column is absent, or more than one column could be it.
     """
     _refuse_unknown_keys(mapping)
-    resolved = {ours: _resolve(ours, found, mapping, source=source) for ours in (*REQUIRED, "order_id")}
+    resolved = {ours: _resolve(ours, found, mapping, source=source) for ours in (*REQUIRED, "order_id", "currency")}
     missing = [ours for ours in REQUIRED if resolved[ours] is None]
     if missing:
         raise MissingColumnError(

@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -20,6 +21,8 @@ from features.intake.zones import FIRST_DAY, load_clock
 from features.settings import OrdersSettings
 
 _numbers = count(1)
+_SHOWN_CURRENCIES = 5
+_CURRENCY_CODE = re.compile("[A-Z]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ def read_orders(
         connection: The database in which the orders are materialised; the result lives as long as it does.
 
     Raises:
-        InputError: If a file is missing, empty, not a table, or lacks a column.
+        InputError: If a file is missing, empty, not a table, or lacks a column, or if the orders are in more than one
+            currency.
         SettingsError: If the column mapping or the date format is not valid.
     """
     _refuse_bad_date_format(settings.date_format, connection)
@@ -97,7 +101,7 @@ def refuse_above_tolerated_share(report: IntakeReport, settings: OrdersSettings)
     raise QuarantineShareError(
         f"{report.n_quarantined:,} of {report.n_input:,} rows ({report.n_quarantined / report.n_input:.1%}) cannot be"
         f" used, more than the tolerated {settings.tolerated_quarantine_share:.1%};"
-        f" most often ({report.by_reason[code]:,} rows) {reason.meaning}.",
+        f" most often (rows: {report.by_reason[code]:,}) {reason.meaning}.",
         remedy=f"{reason.remedy} Or raise tolerated_quarantine_share in lifestage.toml under [orders].",
     )
 
@@ -110,6 +114,7 @@ def _read(
     sources = [
         open_source(file, settings.columns, connection, name=f"{name}_{index}") for index, file in enumerate(files)
     ]
+    _refuse_mixed_currencies(sources, connection)
     n_input = sum(_check(source, index, settings, connection, into=checked) for index, source in enumerate(sources))
     quarantine = _load_quarantine(checked, [source.file for source in sources], connection)
     n_accepted = _scalar(connection, f"SELECT count(*) FROM {checked} WHERE reason IS NULL")
@@ -135,6 +140,21 @@ def _read(
         quarantine=quarantine,
     )
     return Intake(orders=relation, report=report)
+
+
+def _refuse_mixed_currencies(sources: Sequence[RawRows], connection: duckdb.DuckDBPyConnection) -> None:
+    selects = [f"SELECT currency::VARCHAR AS currency FROM ({s.sql})" for s in sources if "currency" in s.types]
+    if not selects:
+        return
+    codes = connection.execute(f"""
+        SELECT DISTINCT upper(trim(currency)) FROM ({" UNION ALL ".join(selects)})
+        WHERE trim(currency) <> '' ORDER BY 1 LIMIT {_SHOWN_CURRENCIES + 1}""").fetchall()
+    if len(codes) > 1:
+        shown = ", ".join(code for (code,) in codes[:_SHOWN_CURRENCIES] if _CURRENCY_CODE.fullmatch(code))
+        raise InputError(
+            f"The orders are in more than one currency ({shown}, …); such amounts do not add up.",
+            remedy="Convert them to one currency, or give the orders of one currency.",
+        )
 
 
 def _refuse_endless_sums(checked: str, connection: duckdb.DuckDBPyConnection) -> None:

@@ -6,6 +6,7 @@ Each limit depends only on orders up to the one it follows, so later facts never
 stage can change only at an order or when a silence passes its limit, so noise of a day moves nobody back and forth.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -152,6 +153,24 @@ def assign_stage(*, at_day: int) -> tuple[pl.Expr, pl.Expr]:
         stage = pl.when(condition).then(pl.lit(name)).otherwise(stage)
         since = pl.when(condition).then(entered).otherwise(since)
     return stage, since
+
+
+def can_be_won_back(rule: StageRule, *, horizon_days: int) -> pl.Expr:
+    """Tell whether ordering within the horizon can leave a customer `won_back` at its end.
+
+    It takes a gap longer than the limit of the order before: the present silence, prolonged to the horizon's last day,
+    or a gap within the horizon against the shortest limit that the rule ever sets.
+
+    Args:
+        rule: The stage rule that built the table.
+        horizon_days: Length of the horizon.
+
+    Returns:
+        A boolean expression over a customer table.
+    """
+    longest_within = horizon_days - 1
+    by_silence = pl.col("days_since_last_order") + longest_within > pl.col("lost_after_days")
+    return by_silence | pl.lit(longest_within > math.floor(rule.lost_after_days * rule.own_rhythm_min_factor))
 
 
 def weighted_quantile(values: np.ndarray, weights: np.ndarray, share: float) -> int:

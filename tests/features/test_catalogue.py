@@ -18,9 +18,10 @@ def test_declared() -> None:
     assert all(feature.meaning and "\n" not in feature.meaning for feature in FEATURES)
 
 
-@pytest.mark.parametrize("change", [{"name": "x"}, {"unit": "x"}, {"meaning": "x"}, {"null_rule": "x"}])
+@pytest.mark.parametrize("change", [{"name": "x"}, {"unit": "x"}, {"null_rule": "x"}])
 def test_hash(change: dict[str, Any]) -> None:
-    """A change of any declaration, or of their order, gives another hash."""
+    """Another name, unit, null rule or order gives another hash; a meaning that is worded better does not."""
     first, *others = FEATURES
     assert catalogue_hash((replace(first, **change), *others)) != catalogue_hash(FEATURES)
+    assert catalogue_hash((replace(first, meaning="x"), *others)) == catalogue_hash(FEATURES)
     assert catalogue_hash((*others, first)) != catalogue_hash(FEATURES)

@@ -86,7 +86,7 @@ def test_coherent(scores: pl.DataFrame) -> None:
 def test_silent_branch(bundle: Bundle, scores: pl.DataFrame, table: pl.DataFrame) -> None:
     """What the order branch leaves of the next stage is p_churn, all of it at the stage that silence leads to."""
     codes = stage_codes(table["stage"])
-    given_order = bundle.model.next_stage.p_given_order(model_inputs(table), codes)
+    given_order = bundle.model.next_stage.p_given_order(model_inputs(table), codes, bundle.model.is_reachable(table))
     p_churn = scores["p_churn"].to_numpy()
     rest = scores.select(P_NEXT).to_numpy() - (1.0 - p_churn)[:, None] * given_order
     expected = np.zeros_like(rest)

@@ -255,9 +255,9 @@ def test_altered_predecessor(served_home: Path) -> None:
 def test_unreadable_history(served_home: Path, text: str) -> None:
     """A champion file that is none is an error in words, for whoever reads it."""
     (served_home / "champion.json").write_text(text)
-    with pytest.raises(ModelError, match="champion.json is damaged"):
+    with pytest.raises(ModelError, match=r"champion\.json is damaged"):
         read_champion(served_home)
-    with pytest.raises(ModelError, match="champion.json is damaged"):
+    with pytest.raises(ModelError, match=r"champion\.json is damaged"):
         roll_back(served_home, at=WEDNESDAY)
 
 

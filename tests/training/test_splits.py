@@ -47,6 +47,6 @@ def test_just_enough() -> None:
 
 def test_rolling_refused() -> None:
     """A log that leaves no test cutoff is refused; one that leaves a single one is judged on it."""
-    with pytest.raises(InsufficientHistoryError, match="150 days"):
+    with pytest.raises(InsufficientHistoryError, match="240 days"):
         rolling_folds(first_day=0, end_day=239, settings=DEFAULTS)
     assert [fold.cutoff_day for fold in rolling_folds(first_day=0, end_day=240, settings=DEFAULTS)] == [150]

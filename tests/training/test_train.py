@@ -1,5 +1,6 @@
 """Training, end to end: a file of orders in; a bundle, a verdict and an MLflow run out."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
@@ -29,11 +30,12 @@ if TYPE_CHECKING:  # at run time, tracking imports MLflow first: it sets what ML
 N_CUSTOMERS = 700
 STARTED_AT = "2026-11-22T09:30:00+00:00"
 LAST_DAY = date(1998, 6, 30)
+AS_OF = date(1998, 3, 31)  # orders came the day before, so that a file that ends there may be trained as of this date
 ReadFrame = Callable[[pl.DataFrame], Intake]
 
 
 @dataclass(frozen=True, slots=True)
-class Run1:
+class Training:
     """One training: where, on what, and what came of it."""
 
     home: Path
@@ -77,11 +79,18 @@ def read_frame(engine: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempP
 @pytest.fixture(scope="module")
 def first(
     few_orders: pl.DataFrame, read_frame: ReadFrame, quick: Settings, tmp_path_factory: pytest.TempPathFactory
-) -> Run1:
+) -> Training:
     """A first training, on all of the orders."""
-    home, intake, steps = tmp_path_factory.mktemp("home"), read_frame(few_orders), []
+    steps: list[str] = []
+    home, intake = tmp_path_factory.mktemp("home"), read_frame(few_orders)
     trained = start(intake, home, quick, advance=steps.append)
-    return Run1(home, intake, trained, tuple(steps))
+    return Training(home, intake, trained, tuple(steps))
+
+
+@pytest.fixture
+def empty_home(first: Training, tmp_path: Path) -> Path:
+    """A home with the first training's MLflow store, which is slow to open for the first time, and no bundle."""
+    return Path(shutil.copytree(first.home, tmp_path / "home", ignore=shutil.ignore_patterns("bundles")))
 
 
 def change(settings: Settings, **training: int) -> Settings:
@@ -119,7 +128,7 @@ def search_runs(home: Path) -> "list[Run]":
     return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
 
 
-def test_bundle(first: Run1, few_orders: pl.DataFrame) -> None:
+def test_bundle(first: Training, few_orders: pl.DataFrame) -> None:
     """Training leaves a bundle that loads, says what it saw, and scores every customer."""
     bundle = load_bundle(first.trained.folder)
     manifest = bundle.manifest
@@ -137,7 +146,7 @@ def test_bundle(first: Run1, few_orders: pl.DataFrame) -> None:
     assert score_orders(bundle, first.intake.orders, cutoff_day=to_day(LAST_DAY) + 1).height == N_CUSTOMERS
 
 
-def test_evaluation(first: Run1) -> None:
+def test_evaluation(first: Training) -> None:
     """The backtest travels in the manifest, with what the gate said of it."""
     evaluation = load_bundle(first.trained.folder).manifest.evaluation
     reasons = evaluation.pop("gate")
@@ -147,7 +156,7 @@ def test_evaluation(first: Run1) -> None:
     assert first.trained.decision == decide(evaluation, load_settings().gate)
 
 
-def test_runs(first: Run1, quick: Settings) -> None:
+def test_runs(first: Training, quick: Settings) -> None:
     """MLflow holds one finished run with a child per cutoff, and the settings, figures and pictures of the training."""
     runs = search_runs(first.home)
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
@@ -167,19 +176,19 @@ def test_runs(first: Run1, quick: Settings) -> None:
     assert parent.data.metrics["churn.lifestage.log_loss"] == pytest.approx(ours.mean())
 
 
-def test_challenger(first: Run1) -> None:
+def test_challenger(first: Training) -> None:
     """A training makes a challenger, and no champion."""
     assert challenger_bundle_version(first.home) == first.trained.folder.name
     assert {path.name for path in first.home.iterdir()} == {"bundles", "mlflow.db", "mlartifacts"}
 
 
-def test_no_customers(first: Run1) -> None:
+def test_no_customers(first: Training) -> None:
     """No file of the home holds a customer id."""
     holding = [path for path in first.home.rglob("*") if path.is_file() and b"cdnow-" in path.read_bytes()]
     assert holding == []
 
 
-def test_steps(first: Run1) -> None:
+def test_steps(first: Training) -> None:
     """Every step is told before it begins: three cutoffs, the final model, the bundle, the log."""
     learned = ("features", "purchase process", "churn", "next stage")
     cutoffs = [f"{day}: {s}" for day in ("1998-04-02", "1998-01-02", "1997-10-04") for s in (*learned, "judging")]
@@ -187,44 +196,42 @@ def test_steps(first: Run1) -> None:
     assert first.steps == (*cutoffs, *final, "sealing the bundle", "logging to MLflow")
 
 
-def test_same_seed(first: Run1, few_orders: pl.DataFrame, read_frame: ReadFrame, quick: Settings) -> None:
+def test_same_seed(
+    first: Training, few_orders: pl.DataFrame, read_frame: ReadFrame, quick: Settings, empty_home: Path
+) -> None:
     """A second training, on the same orders in another row order, ends in the same version and the same bytes."""
-    original = first.trained.folder
-    moved = original.rename(first.home / "moved")
-    try:
-        again = start(read_frame(few_orders.sample(fraction=1.0, shuffle=True, seed=9)), first.home, quick)
-        assert again.folder == original
-        assert _contents(original) == _contents(moved)
-        assert again.backtest.frame.equals(first.trained.backtest.frame)
-    finally:
-        if not original.exists():
-            moved.rename(original)
+    again = start(read_frame(few_orders.sample(fraction=1.0, shuffle=True, seed=9)), empty_home, quick)
+    assert again.folder.name == first.trained.folder.name
+    assert _contents(again.folder) == _contents(first.trained.folder)
+    assert again.backtest.frame.equals(first.trained.backtest.frame)
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_as_of(first: Run1, few_orders: pl.DataFrame, read_frame: ReadFrame, one_cutoff: Settings) -> None:
-    """An as-of date makes the same model as a file that ends there, and the manifest counts no later order."""
-    as_of = date(1998, 4, 1)
-    known = few_orders.filter(pl.col("day") < to_day(as_of))
-    bundles = [
-        load_bundle(start(intake, first.home, one_cutoff, as_of=as_of).folder)
-        for intake in (first.intake, read_frame(_until(known, as_of)))
+def test_as_of(
+    first: Training, few_orders: pl.DataFrame, read_frame: ReadFrame, one_cutoff: Settings, empty_home: Path
+) -> None:
+    """An as-of date makes the same model and the same evaluation as a file that ends there."""
+    known = few_orders.filter(pl.col("day") < to_day(AS_OF))
+    manifests = [
+        load_bundle(start(intake, empty_home, one_cutoff, as_of=AS_OF).folder).manifest
+        for intake in (first.intake, read_frame(known))
     ]
-    assert bundles[0].manifest.files == bundles[1].manifest.files
-    assert bundles[0].manifest.evaluation == bundles[1].manifest.evaluation
-    assert bundles[0].manifest.data["last_day"] == "1998-03-31"
-    assert bundles[0].manifest.data["n_orders"] == known.height
+    assert manifests[0].files == manifests[1].files
+    assert manifests[0].evaluation == manifests[1].evaluation
+    assert [manifest.trained_as_of for manifest in manifests] == ["1998-03-31"] * 2
 
 
-def _until(orders: pl.DataFrame, as_of: date) -> pl.DataFrame:
-    assert to_date(int(orders["day"].to_numpy().max())) < as_of
-    return orders
+def test_counts_as_of(first: Training, few_orders: pl.DataFrame, one_cutoff: Settings, empty_home: Path) -> None:
+    """The manifest counts the orders that training saw, none at or after the as-of date."""
+    data = load_bundle(start(first.intake, empty_home, one_cutoff, as_of=AS_OF).folder).manifest.data
+    assert (data["first_day"], data["last_day"]) == ("1997-01-01", "1998-03-30")
+    assert data["n_orders"] == few_orders.filter(pl.col("day") < to_day(AS_OF)).height
 
 
-def test_window(first: Run1) -> None:
+def test_window(first: Training) -> None:
     """Training sees all days by default, and up to the as-of date otherwise; its bounds are the orders' own."""
     report = first.intake.report
     start_day, after_last = to_day(date(1997, 1, 1)), to_day(LAST_DAY) + 1
@@ -234,7 +241,7 @@ def test_window(first: Run1) -> None:
 
 
 @pytest.mark.parametrize("as_of", [date(1996, 12, 1), date(1997, 1, 1), date(1998, 7, 2), date(2026, 1, 1)])
-def test_as_of_outside(first: Run1, as_of: date, tmp_path: Path) -> None:
+def test_as_of_outside(first: Training, as_of: date, tmp_path: Path) -> None:
     """An as-of date before the orders, or past the day after the last, is refused by name, and nothing is written."""
     words = rf"{as_of} lies outside the orders, which run from 1997-01-01 to 1998-06-30\. .*up to 1998-07-01"
     with pytest.raises(CutoffError, match=words):
@@ -242,24 +249,24 @@ def test_as_of_outside(first: Run1, as_of: date, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_orders(first: Run1, tmp_path: Path) -> None:
+def test_no_orders(first: Training, tmp_path: Path) -> None:
     """Where every row was quarantined, there is nothing to train on."""
     none_accepted = replace(first.intake.report, first_day=None, last_day=None, n_orders=0)
     with pytest.raises(CutoffError, match="No order was accepted"):
         start(replace(first.intake, report=none_accepted), tmp_path, load_settings())
 
 
-def test_long_horizon(first: Run1, quick: Settings, tmp_path: Path) -> None:
+def test_long_horizon(first: Training, quick: Settings, tmp_path: Path) -> None:
     """A horizon longer than the data allow is refused with the days that it takes and those that there are."""
-    words = r"over 400 days takes 460 days of orders before it, and there are 146\."
+    words = r"over 400 days takes 460 days of orders before it.* there are 146\b"
     with pytest.raises(InsufficientHistoryError, match=words):
         start(first.intake, tmp_path, change(quick, horizon_days=400))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_early_as_of(first: Run1, quick: Settings, tmp_path: Path) -> None:
+def test_early_as_of(first: Training, quick: Settings, tmp_path: Path) -> None:
     """An as-of date that leaves too little before it is refused with the days, and is no date outside the data."""
-    with pytest.raises(InsufficientHistoryError, match=r"takes 150 days .* there are 60\.") as refusal:
+    with pytest.raises(InsufficientHistoryError, match=r"takes 150 days .* there are 60\b") as refusal:
         start(first.intake, tmp_path, quick, as_of=date(1997, 5, 31))
     assert not isinstance(refusal.value, CutoffError)
 
@@ -273,16 +280,13 @@ def test_few_customers(few_orders: pl.DataFrame, read_frame: ReadFrame, quick: S
 
 
 def test_grown_shop(few_orders: pl.DataFrame, read_frame: ReadFrame, quick: Settings, tmp_path: Path) -> None:
-    """A shop that had few customers at the oldest cutoff is judged on the younger ones, not refused."""
-    young = few_orders.filter(pl.col("customer_id") > "cdnow-0040")
-    later = young.with_columns(
-        pl.col("day") + 200, pl.col("ordered_at") + pl.duration(days=200)
-    )
-    grown = pl.concat([few_orders.filter(pl.col("customer_id") <= "cdnow-0040"), later])
-    found = run_backtest(
-        read_frame(grown), home=tmp_path, settings=change(quick, test_cutoffs=7), as_of_day=None
-    )
-    assert found.frame["cutoff"].n_unique() >= 4
+    """A shop that had too few customers at an older cutoff is judged on the younger ones, not refused."""
+    is_old = pl.col("customer_id") <= "cdnow-0040"
+    later = few_orders.filter(~is_old).with_columns(pl.col("day") + 160, pl.col("ordered_at") + pl.duration(days=160))
+    intake = read_frame(pl.concat([few_orders.filter(is_old), later]))
+    as_of_day = to_day(date(1997, 1, 1)) + 334
+    frame = run_backtest(intake, home=tmp_path, settings=change(quick, test_cutoffs=2), as_of_day=as_of_day).frame
+    assert frame["cutoff"].unique().to_list() == [to_date(as_of_day - 90).isoformat()]
 
 
 def _let_serve(home: Path, model: LifecycleModel, *, trained_as_of: str) -> None:
@@ -292,7 +296,7 @@ def _let_serve(home: Path, model: LifecycleModel, *, trained_as_of: str) -> None
     append_promotion(home, Promotion(folder.name, STARTED_AT, "for a test"))
 
 
-def _judges_champion(first: Run1, home: Path, settings: Settings) -> bool:
+def _judges_champion(first: Training, home: Path, settings: Settings) -> bool:
     frame = run_backtest(first.intake, home=home, settings=settings, as_of_day=None).frame
     assert (CHAMPION in set(frame["model"])) == (CHAMPION in set(frame["against"]))
     return CHAMPION in set(frame["model"])
@@ -303,7 +307,7 @@ def _judges_champion(first: Run1, home: Path, settings: Settings) -> bool:
     [("1998-04-02", 90, True), ("1998-04-03", 90, False), ("1998-04-02", 60, False)],
 )
 def test_standing_champion(
-    first: Run1,
+    first: Training,
     model: LifecycleModel,
     one_cutoff: Settings,
     tmp_path: Path,
@@ -316,7 +320,7 @@ def test_standing_champion(
     assert _judges_champion(first, tmp_path, one_cutoff) == is_judged
 
 
-def test_backtest_alone(first: Run1, one_cutoff: Settings, tmp_path: Path) -> None:
+def test_backtest_alone(first: Training, one_cutoff: Settings, tmp_path: Path) -> None:
     """The backtest alone writes nothing, and needs no champion."""
     assert not _judges_champion(first, tmp_path, one_cutoff)
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.lifecycle.segments import Segments
-from features.lifecycle.stages import StageRule
+from features.lifecycle.stages import STAGES, StageRule, can_be_won_back
 from features.settings import ValueSettings
 from training.models.churn import ChurnModel
 from training.models.inputs import model_inputs, purchase_summary, stage_codes
@@ -60,7 +60,7 @@ class LifecycleModel:
         summary, inputs = purchase_summary(table), model_inputs(table)
         p_no_order = self.process.bg_nbd.p_no_order(summary, horizon_days=self.horizon_days)
         p_churn = self.churn.p_churn(inputs, p_no_order)
-        p_given_order = self.next_stage.p_given_order(inputs, stage_codes(table["stage"]))
+        p_given_order = self.next_stage.p_given_order(inputs, stage_codes(table["stage"]), self.is_reachable(table))
         forecast = self.process.predict(
             summary,
             p_churn,
@@ -70,6 +70,14 @@ class LifecycleModel:
             interval_coverage=self.value.interval_coverage,
         )
         return Answer(p_churn, join_branches(p_churn, stage_codes(table["stage_if_silent"]), p_given_order), forecast)
+
+    def is_reachable(self, table: pl.DataFrame) -> npt.NDArray[np.bool_]:
+        """Tell which stages the rule allows at the horizon's end after an order, shape (n, n_stages)."""
+        allowed = np.ones((table.height, len(STAGES)), dtype=np.bool_)
+        allowed[:, STAGES.index("first_time_buyer")] = False  # whoever orders again has two order days at least
+        can_be = can_be_won_back(self.stage_rule, horizon_days=self.horizon_days)
+        allowed[:, STAGES.index("won_back")] = table.select(can_be).to_series().to_numpy()
+        return allowed
 
     def to_dict(self) -> dict[str, Any]:
         """Return every parameter that is not trees as JSON values."""

@@ -10,7 +10,6 @@ from features.lifecycle.stages import STAGES
 from training.models.trees import Trees
 
 Matrix = npt.NDArray[np.float64]
-_IMPOSSIBLE = STAGES.index("first_time_buyer")  # whoever orders again has two order days at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +30,22 @@ class NextStageModel:
     classes: tuple[int, ...] = ()
     temperature: float = 1.0
 
-    def p_given_order(self, inputs: Matrix, stage_code: npt.NDArray[np.int64]) -> Matrix:
-        """Return P(stage at the horizon's end | an order comes), shape (n, n_stages); rows sum to 1."""
+    def p_given_order(
+        self, inputs: Matrix, stage_code: npt.NDArray[np.int64], is_reachable: npt.NDArray[np.bool_]
+    ) -> Matrix:
+        """Return P(stage at the horizon's end | an order comes), shape (n, n_stages); rows sum to 1.
+
+        Args:
+            inputs: Model matrix (see `model_inputs`).
+            stage_code: Stage at the cutoff, shape (n,).
+            is_reachable: Whether the stage rule allows the stage after an order, shape (n, n_stages).
+        """
         if self.trees is None:
-            return self.transitions[stage_code]
-        p = np.zeros((inputs.shape[0], len(STAGES)))
-        p[:, list(self.classes)] = sharpen(self.trees.predict(inputs), self.temperature)
-        p[:, _IMPOSSIBLE] = 0.0
+            p = self.transitions[stage_code]
+        else:
+            p = np.zeros((inputs.shape[0], len(STAGES)))
+            p[:, list(self.classes)] = sharpen(self.trees.predict(inputs), self.temperature)
+        p = np.where(is_reachable, p, 0.0)
         return np.asarray(p / p.sum(axis=1, keepdims=True))
 
     def to_dict(self) -> dict[str, Any]:

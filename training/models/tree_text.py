@@ -8,9 +8,6 @@ import math
 import re
 from collections.abc import Iterable
 
-import numpy as np
-import numpy.typing as npt
-
 from features.errors import BundleError
 
 _HEADER = (
@@ -30,9 +27,8 @@ _NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,25})?(e[+-]?[0-9]{1,3})?")
 _INFO = re.compile(rf"none|\[{_NUMBER.pattern}:{_NUMBER.pattern}\]")
 _END = re.compile(r"end of trees\n(\nfeature_importances:\n([A-Za-z0-9_]+=[0-9]+\n)*)?")
 _PRINTABLE = re.compile(r"[\n -~]*")
+_MISSING_AGAINST_ALL = frozenset({"inf", "-inf"})  # a threshold that parts the missing from all others
 _NUMERICAL_DECISIONS = frozenset({0, 2, 4, 6, 8, 10})  # bit 0 would split on categories
-
-Numbers = npt.NDArray[np.float64]
 
 
 class _FaultError(ValueError):
@@ -130,8 +126,9 @@ def _check_tree(tree: dict[str, str], n_features: int) -> None:
         expected = n_leaves if name in _PER_LEAF else n_leaves - 1
         is_unsplit = n_leaves == 1 and not values
         _require(len(values) == expected or is_unsplit, "a tree's columns differ in length")
-        _require(all(map(pattern.fullmatch, values)), "a tree holds what is no number")
-        _require(all(math.isfinite(float(value)) for value in values), "a tree holds a number that is not finite")
+        finite = [value for value in values if not (name == "threshold" and value in _MISSING_AGAINST_ALL)]
+        _require(all(map(pattern.fullmatch, finite)), "a tree holds what is no number")
+        _require(all(math.isfinite(float(value)) for value in finite), "a tree holds a number that is not finite")
     if n_leaves > 1:
         _check_splits(tree, n_leaves, n_features)
 

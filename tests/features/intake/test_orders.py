@@ -2,6 +2,7 @@
 
 # ruff: noqa: DTZ001 - naive stamps are the subject of these tests
 
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.engine import connect
-from features.errors import QuarantineShareError, SettingsError
+from features.errors import InputError, QuarantineShareError, SettingsError
 from features.intake.orders import Intake, read_orders, refuse_above_tolerated_share
 from features.intake.quarantine import REASONS, VALUE_CLASSES
 from tests.features.intake.conftest import ReadText, orders_settings
@@ -278,3 +279,14 @@ def test_all_refused(read_text: ReadText) -> None:
     """A file without one good row gives no orders and no days, but a full report."""
     report = read_text(HEADER + "a,b,c\n").report
     assert (report.n_orders, report.first_day, report.last_day, report.n_quarantined) == (0, None, None, 1)
+
+
+def test_two_currencies(tmp_path: Path) -> None:
+    """Orders in two currencies are refused, because their amounts do not add up; one currency is fine."""
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    one.write_text("customer_id,ordered_at,amount,currency\na,2026-01-01,1,EUR\nb,2026-01-01,1,eur\nc,2026-01-02,1,\n")
+    two.write_text("customer_id,ordered_at,amount,currency\na,2026-01-01,1,USD\n")
+    with closing(connect()) as connection:
+        assert read_orders([one], orders_settings(), connection=connection).report.n_accepted == 3
+        with pytest.raises(InputError, match="EUR, USD"):
+            read_orders([one, two], orders_settings(), connection=connection)

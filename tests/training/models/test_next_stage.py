@@ -33,16 +33,20 @@ def test_sharpen(p: np.ndarray, temperature: float) -> None:
 
 
 def test_transitions() -> None:
-    """Without trees the row of the present stage answers."""
-    transitions = np.linspace(0, 1, N * N).reshape(N, N)
-    found = NextStageModel(transitions).p_given_order(np.zeros((2, len(INPUT_NAMES))), np.array([3, 0]))
-    assert np.array_equal(found, transitions[[3, 0]])
+    """Without trees the row of the present stage answers, shared among the stages that can be reached."""
+    transitions = np.full((N, N), 1 / N)
+    reachable = np.ones((2, N), dtype=np.bool_)
+    reachable[1, :3] = False
+    found = NextStageModel(transitions).p_given_order(np.zeros((2, len(INPUT_NAMES))), np.array([3, 0]), reachable)
+    assert found == pytest.approx(np.array([[1 / 6] * 6, [0, 0, 0, 1 / 3, 1 / 3, 1 / 3]]))
 
 
 def test_learned(model: LifecycleModel) -> None:
-    """The trees' vector sums to 1 and never says that whoever orders again is a first-time buyer."""
+    """The trees' vector sums to 1 and gives nothing to a stage that cannot be reached."""
     assert model.next_stage.trees is not None
-    p = model.next_stage.p_given_order(np.full((4, len(INPUT_NAMES)), np.nan), np.zeros(4, dtype=np.int64))
+    reachable = np.tile([stage != "first_time_buyer" for stage in STAGES], (4, 1))
+    inputs = np.full((4, len(INPUT_NAMES)), np.nan)
+    p = model.next_stage.p_given_order(inputs, np.zeros(4, dtype=np.int64), reachable)
     assert p.sum(axis=1) == pytest.approx(np.ones(4), abs=1e-12)
     assert (p[:, STAGES.index("first_time_buyer")] == 0).all()
 

@@ -163,3 +163,9 @@ def test_from_booster() -> None:
     assert np.array_equal(trees.predict(rows), booster.predict(rows))
     assert "parameters" not in trees.text
     assert trees.gain_importance().sum() == pytest.approx(1.0)
+
+
+def test_missing_against_all() -> None:
+    """A split that parts the missing from all others, which LightGBM writes as a threshold of infinity, is read."""
+    trees = Trees(_text(threshold="inf 2.5", decision_type="10 2"), 2)
+    assert np.isfinite(trees.predict(np.array([[np.nan, 2.0], [1.0, 3.0]]))).all()

@@ -1,0 +1,54 @@
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LEARNING = (
+    "mlflow",
+    "lifetimes",
+    "training.evaluate",
+    "training.fitters",
+    "training.gate",
+    "training.labels",
+    "training.ladder",
+    "training.promote",
+    "training.splits",
+    "training.tracking",
+    "training.train",
+)
+CODE = """
+    import json, sys
+    from pathlib import Path
+    import serving.service
+    from features.settings import load_settings
+    from serving.live import score_request
+    from serving.schemas import ScoreRequest
+    from training.bundle import load_bundle
+
+    orders = [{"ordered_at": "1997-01-04", "amount": 29.33}, {"ordered_at": "1997-03-22", "amount": 29.73}]
+    body = {"as_of": "1998-04-01", "customers": [{"customer_id": "a", "orders": orders}]}
+    bundle, request = load_bundle(Path(sys.argv[1])), ScoreRequest.model_validate_json(json.dumps(body))
+    answer = score_request(bundle, request, settings=load_settings().serving)
+    print(json.dumps({"scores": len(answer.scores), "modules": sorted(sys.modules)}))
+"""
+
+
+def test_loaded_modules(bundle_folder: Path, tmp_path: Path) -> None:
+    """A process that loaded the champion and scored a request holds neither MLflow nor lifetimes nor what learns."""
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(CODE), str(bundle_folder)],
+        cwd=ROOT,
+        env={**os.environ, "BENTOML_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    told = json.loads(result.stdout.splitlines()[-1])
+    assert told["scores"] == 1
+    assert {"serving.service", "training.bundle", "training.models.lifecycle"} <= set(told["modules"])
+    learning = tuple(f"{name}." for name in LEARNING)
+    assert [name for name in told["modules"] if f"{name}.".startswith(learning)] == []
