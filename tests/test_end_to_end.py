@@ -317,7 +317,7 @@ def test_model_card(shop: Shop, client: httpx.Client) -> None:
     assert card["version"] == shop.bundle.manifest.version
     assert (card["trained_as_of"], card["horizon_days"], card["timezone"]) == ("1998-06-30", 90, "UTC")
     assert (card["data"]["n_customers"], card["data"]["n_orders"]) == (shop.scores.height, shop.orders.height)
-    assert sum(card["drivers"].values()) == pytest.approx(1.0)
+    assert sum(card["drivers"].values()) == pytest.approx(1.0, abs=1e-4)
     assert card["features"]
     assert MARK not in str(card)
 
