@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ app = typer.Typer(
 _DEFAULT_HOME = ".lifestage"
 _DEFAULT_CONFIG = Path("lifestage.toml")
 _TOP = 10
+_INTERRUPTED = "Query interrupted"
 
 StageName = StrEnum("StageName", list(STAGES))  # type: ignore[misc]  # members are data
 SizeName = StrEnum("SizeName", list(SIZES))  # type: ignore[misc]  # members are data
@@ -118,9 +120,11 @@ def validate(
 ) -> None:
     """Check order files: how many rows are accepted, which are not, why, and what to do about it."""
     from features.intake.orders import refuse_above_tolerated_share
-    from serving.batch import write_frame
+    from serving.batch import TABLE_ENDINGS, require_writable, write_frame
 
     settings = _settings(config, orders=_order_flags(column, timezone, date_format))
+    if quarantine is not None:
+        require_writable(quarantine, endings=TABLE_ENDINGS)
     with _intake(orders, settings, tolerate_all=True) as intake:
         terminal.print_intake(intake.report)
         if quarantine is not None:
@@ -166,20 +170,27 @@ def backtest(
     config: Config = None,
 ) -> None:
     """Run the rolling backtest alone: model × cutoff × metric, every figure on later time than training saw."""
+    from serving.batch import require_writable
     from training.evaluate import DECIDING
     from training.gate import to_rows
     from training.train import run_backtest
+
+    to_stdout = json_file == Path("-")
+    if json_file is not None and not to_stdout:
+        require_writable(json_file)
 
     settings = _settings(
         config, orders=_order_flags(column, timezone, date_format), training=_training_flags(horizon_days, cutoffs)
     )
     with _intake(orders, settings) as intake, terminal.progress(_n_steps(settings)) as advance:
         judged = run_backtest(intake, home=home, settings=settings, as_of_day=_day(as_of), advance=advance)
+    for note in judged.notes:
+        terminal.print_note(note)
     if json_file is None:
         terminal.print_ladder(judged.frame, DECIDING)
         return
     text = json.dumps(to_rows(judged.frame), indent=1) + "\n"
-    if json_file == Path("-"):
+    if to_stdout:
         terminal.write_stdout(text)
     else:
         json_file.write_text(text, encoding="utf-8")
@@ -224,13 +235,14 @@ def score(
     config: Config = None,
 ) -> None:
     """Score every customer with the champion and publish the scores, all at once, to the store."""
+    from serving.batch import TABLE_ENDINGS, require_writable
     from serving.lists import load_stage_map
     from serving.state import open_store
 
-    settings, champion = (
-        _settings(config, orders=_order_flags(column, timezone, date_format)),
-        _champion(home),
-    )
+    settings = _settings(config, orders=_order_flags(column, timezone, date_format))
+    if out is not None:
+        require_writable(out, endings=TABLE_ENDINGS)
+    champion = _champion(home)
     with _intake(orders, settings) as intake:
         _score(intake, champion, home=home, settings=settings, as_of=as_of.date(), out=out)
     with open_store(home) as store:
@@ -251,10 +263,10 @@ def at_risk(
     """List the customers most worth saving, by value at risk = p_churn × 12-month value."""
     from serving.batch import write_frame
     from serving.lists import at_risk_frame, load_at_risk
-    from serving.state import open_store
+    from serving.state import open_published
     from serving.store import AtRiskFilters
 
-    with open_store(home) as store:
+    with open_published(home) as store:
         filters = AtRiskFilters(stage=stage, size=size, min_p_churn=min_p_churn)
         page = load_at_risk(store, limit=limit, filters=filters)
     if out is None:
@@ -268,9 +280,9 @@ def at_risk(
 def stages(home: Home = Path(_DEFAULT_HOME)) -> None:
     """Show the lifecycle map: customers, value and churn per stage."""
     from serving.lists import load_stage_map
-    from serving.state import open_store
+    from serving.state import open_published
 
-    with open_store(home) as store:
+    with open_published(home) as store:
         terminal.print_stages(load_stage_map(store))
 
 
@@ -331,6 +343,19 @@ def main() -> None:
     except LifestageError as error:
         terminal.print_error(error.problem, error.remedy)
         sys.exit(error.exit_code)
+    except RuntimeError as error:  # so DuckDB passes Ctrl+C on
+        if str(error) != _INTERRUPTED:
+            raise
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:  # whoever reads our output has seen enough
+        sys.exit(0)
+    except OSError as error:
+        name = error.filename or "A file"
+        terminal.print_error(
+            f"{name} cannot be used: {error.strerror or type(error).__name__}.",
+            "Give another --home or file, or correct its permissions.",
+        )
+        sys.exit(SettingsError.exit_code)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from features.errors import SettingsError
 
@@ -159,9 +160,18 @@ def load_settings(path: Path | None = None, *, overrides: Mapping[str, Mapping[s
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise SettingsError(
-            f"Setting {key}: {first['msg']}.",
+            f"Setting {key}: {_in_words(first)}.",
             remedy="Correct it in lifestage.toml or in the flag; features/defaults.toml explains every key.",
         ) from None
+
+
+def _in_words(fault: ErrorDetails) -> str:
+    """Return pydantic's words, where they speak of fields and inputs, in ours."""
+    if fault["type"] == "extra_forbidden":
+        return "there is no such key"
+    if fault["type"] == "value_error":
+        return str(fault["ctx"]["error"])
+    return fault["msg"][:1].lower() + fault["msg"][1:]
 
 
 def _load_defaults() -> dict[str, Any]:
@@ -189,5 +199,7 @@ def _merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in layer.items():
         both_tables = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        if isinstance(merged.get(key), Mapping) and not both_tables:
+            raise SettingsError(f"Setting {key} must be a table.", remedy=f"Write its keys under [{key}].")
         merged[key] = _merge(merged[key], value) if both_tables else value
     return merged

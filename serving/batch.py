@@ -14,6 +14,8 @@ from serving.scoring import score_orders
 from serving.store import RunInfo, ScoreStore
 from training.bundle import Bundle, Manifest
 
+TABLE_ENDINGS = (".parquet", ".csv")
+
 
 def score_base(intake: Intake, champion: Bundle, *, as_of: date, timezone: str) -> pl.DataFrame:
     """Score every customer with an order before the as-of date. One row per customer, columns as `SCORE_SCHEMA`.
@@ -75,16 +77,29 @@ def publish_scores(
     return store.publish(scores, published_at=published_at, keep_runs=keep_runs)
 
 
+def require_writable(path: Path, *, endings: tuple[str, ...] = ()) -> None:
+    """Refuse a file that could not be written, before any work is done for it.
+
+    Raises:
+        SettingsError: If its ending is none of those given, it is a folder, or its folder does not exist.
+    """
+    if endings and path.suffix not in endings:
+        raise SettingsError(
+            f"{path.name} is neither {' nor '.join(endings)}.", remedy="Give the file one of these endings."
+        )
+    if path.is_dir():
+        raise SettingsError(f"{path} is a folder.", remedy="Name a file in it.")
+    if not path.parent.is_dir():
+        raise SettingsError(f"There is no folder {path.parent}.", remedy="Create it, or write elsewhere.")
+
+
 def write_frame(frame: pl.DataFrame, path: Path) -> None:
     """Write a frame as Parquet or CSV; readers of the path see the old file or the new, whole.
 
     Raises:
         SettingsError: If the path is neither .parquet nor .csv, or its folder does not exist.
     """
-    if path.suffix not in (".parquet", ".csv"):
-        raise SettingsError(f"{path.name} is neither .parquet nor .csv.", remedy="Give --out one of these two endings.")
-    if not path.parent.is_dir():
-        raise SettingsError(f"There is no folder {path.parent}.", remedy="Create it, or write elsewhere.")
+    require_writable(path, endings=TABLE_ENDINGS)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
     try:
         if path.suffix == ".parquet":

@@ -63,7 +63,7 @@ COLUMNS = (
     ScoreColumn(
         "clv_12m",
         Kind.NUMBER,
-        "expected discounted value of the next 12 months, × margin (at the default margin of 1: revenue)",
+        "expected discounted value of the next 12 months, × margin (default 1: revenue)",
     ),
     ScoreColumn("clv_12m_low", Kind.NUMBER, "lower end of the interval of clv_12m"),
     ScoreColumn("clv_12m_high", Kind.NUMBER, "upper end of the interval of clv_12m"),

@@ -104,6 +104,19 @@ def open_store(home: Path) -> ScoreStore:
     return ScoreStore.open(sqlite_url(home / "scores.db"))
 
 
+def open_published(home: Path) -> ScoreStore:
+    """Open the score store of a home folder to read what was published.
+
+    Raises:
+        ServingError: If nothing was published yet.
+    """
+    if not (home / "scores.db").is_file():
+        raise ServingError(
+            "No scores have been published yet.", remedy="Run lifestage score --orders PATH --as-of DATE."
+        )
+    return open_store(home)
+
+
 def keys_path(home: Path) -> Path:
     """Return where the keys of a home folder are."""
     return home / "keys.json"

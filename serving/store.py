@@ -38,6 +38,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.types import TypeEngine
 
 from features.errors import ServingError
@@ -144,14 +145,22 @@ class ScoreStore:
         """Open the store at a database URL and create its tables where they are missing.
 
         Raises:
-            ServingError: If the tables were written by a version with other columns.
+            ServingError: If the database cannot be used, or its tables were written by a version with other columns.
         """
         engine = create_engine(url)
         if engine.dialect.name == "sqlite":
             _prepare_sqlite(engine)
-        with engine.begin() as connection:
-            _metadata.create_all(connection)
-            _check_columns(connection)
+        try:
+            with engine.begin() as connection:
+                _metadata.create_all(connection)
+                _check_columns(connection)
+        except DatabaseError as error:  # its text may hold values
+            engine.dispose()
+            name = engine.url.database or engine.dialect.name
+            raise ServingError(
+                f"The score store {Path(name).name} cannot be used ({type(error.orig).__name__}).",
+                remedy="Restore it, or remove it and score again.",
+            ) from None
         return cls(engine)
 
     def close(self) -> None:

@@ -68,7 +68,7 @@ def print_error(problem: str, remedy: str) -> None:
 
 def print_note(text: str) -> None:
     """Print a remark that is no error."""
-    out.print(Text(text, style="yellow"))
+    err.print(Text(text, style="yellow"))
 
 
 def print_heading(text: str) -> None:
@@ -79,9 +79,10 @@ def print_heading(text: str) -> None:
 
 def print_intake(report: "IntakeReport") -> None:
     """Print what became of every input row, and the first quarantined ones."""
+    window = f" from {report.first_day} to {report.last_day}" if report.n_orders else ""
     out.print(
         f"{report.n_input:,} rows read: {report.n_accepted:,} accepted, {report.n_quarantined:,} quarantined; "
-        f"{report.n_orders:,} orders from {report.first_day} to {report.last_day}."
+        f"{report.n_orders:,} orders{window}."
     )
     if report.quarantine.is_empty():
         return

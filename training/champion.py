@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from features.errors import ModelError
 
@@ -21,11 +22,18 @@ class Promotion:
         version: The bundle that serves from then on.
         at: ISO 8601 time.
         reason: In words.
+        is_rollback: Whether it led back to a version that had served before.
     """
 
     version: str
     at: str
     reason: str
+    is_rollback: bool = False
+
+    def __post_init__(self) -> None:
+        texts_are_texts = all(isinstance(text, str) for text in (self.version, self.at, self.reason))
+        if not texts_are_texts or not isinstance(self.is_rollback, bool):
+            raise TypeError("an entry has a field of another type")
 
 
 def bundles_folder(home: Path) -> Path:
@@ -56,13 +64,30 @@ def read_history(home: Path) -> tuple[Promotion, ...]:
     """
     try:
         entries = json.loads((home / _FILE).read_text(encoding="utf-8"))
-        return tuple(Promotion(**entry) for entry in entries)
+        return tuple(Promotion(**entry) for entry in _as_list(entries))
     except FileNotFoundError:
         return ()
     except (TypeError, ValueError) as error:
         raise ModelError(
             f"{_FILE} is damaged: {error}.", remedy="Restore it, or delete it and promote again."
         ) from None
+
+
+def _as_list(entries: Any) -> list[Any]:
+    if not isinstance(entries, list):
+        raise TypeError("it is no list")
+    return entries
+
+
+def find_predecessor(history: tuple[Promotion, ...]) -> str | None:
+    """Return the version that a rollback leads to, or None: each rollback goes one version further back."""
+    served: list[str] = []
+    for entry in history:
+        if entry.is_rollback and entry.version in served:
+            del served[served.index(entry.version) + 1 :]
+        elif not served or served[-1] != entry.version:
+            served.append(entry.version)
+    return served[-2] if len(served) > 1 else None
 
 
 def append_promotion(home: Path, promotion: Promotion) -> None:

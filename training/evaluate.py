@@ -1,7 +1,8 @@
 """The rolling backtest: every rung judged on later time than it learned from, as one tidy frame."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from features.errors import InsufficientHistoryError
 from features.lifecycle.stages import StageRule, learn_stage_rule
 from features.order_days import build_order_days
 from features.settings import Settings
@@ -74,11 +76,13 @@ class Backtest:
             drawn (customers drawn whole); rows with `against` hold ours minus that model, paired by customer.
         outcomes: Of the youngest cutoff: task → outcome per customer.
         predictions: Of the youngest cutoff: task → our prediction per customer.
+        notes: Which cutoffs could not be judged, and why, in words.
     """
 
     frame: pl.DataFrame
     outcomes: Mapping[str, npt.NDArray[Any]]
     predictions: Mapping[str, npt.NDArray[Any]]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +121,22 @@ def backtest(
         advance: Told the name of each step before it begins.
 
     Raises:
-        InsufficientHistoryError: If there is too little time or too few customers.
+        InsufficientHistoryError: If there is too little time or too few customers, even at the youngest cutoff.
     """
+    folds = rolling_folds(first_day=first_day, end_day=end_day, settings=settings.training)
+    notes = list(_short_of_cutoffs(len(folds), settings.training.test_cutoffs))
     frames, judged = [], None
-    for fold in rolling_folds(first_day=first_day, end_day=end_day, settings=settings.training):
+    for fold in folds:
         when = to_date(fold.cutoff_day).isoformat()
-        past, model = learn_at(orders, fold, settings=settings, advance=lambda step: advance(f"{when}: {step}"))  # noqa: B023 - called before the loop moves on
-        advance(f"{when}: judging")
+        step = partial(_named, advance, when)
+        try:
+            past, model = learn_at(orders, fold, settings=settings, advance=step)
+        except InsufficientHistoryError as error:
+            if judged is None:
+                raise
+            notes.append(f"The backtest ends at {when}, where there is too little to learn from: {error.problem}")
+            break
+        step("judging")
         answers = dict(climb(past.examples, past.present, model))
         if champion is not None and champion.manifest.trained_as_of <= when:
             answers[CHAMPION] = _ask_champion(orders, fold, champion)
@@ -131,7 +144,16 @@ def backtest(
         frames.append(judge(answers, outcomes, cutoff=when, settings=settings))
         judged = judged or (outcomes, _answered(answers[OURS]))
     assert judged is not None  # noqa: S101 - rolling_folds returns at least one fold
-    return Backtest(pl.concat(frames), *judged)
+    return Backtest(pl.concat(frames), *judged, notes=tuple(notes))
+
+
+def _short_of_cutoffs(n_folds: int, asked: int) -> Iterator[str]:
+    if n_folds < asked:
+        yield f"{asked} test cutoffs were asked for; the history has room for {n_folds}."
+
+
+def _named(advance: Advance, when: str, step: str) -> None:
+    advance(f"{when}: {step}")
 
 
 def learn_at(

@@ -47,12 +47,12 @@ def summarise(frame: pl.DataFrame) -> dict[str, Any]:
     """Condense a backtest to what travels in the bundle.
 
     Returns:
-        `cutoffs`; `ladder`: mean over cutoffs per task, model and metric; `differences`: ours minus each rival on the
-        deciding metric, per cutoff, with 90 % intervals.
+        `cutoffs`; `ladder`: mean per task, model and metric over the cutoffs at which it could be measured;
+        `differences`: ours minus each rival on the deciding metric, per cutoff, with 90 % intervals.
     """
     measured = frame.filter(pl.col("against") == "")
     means = measured.group_by("task", "model", "metric", maintain_order=True).agg(
-        pl.col("value").mean().alias("mean"), pl.len().alias("n_cutoffs")
+        pl.col("value").drop_nans().mean().alias("mean"), pl.col("value").drop_nans().len().alias("n_cutoffs")
     )
     differences = frame.filter(pl.col("against") != "").select("cutoff", "task", "against", "value", "low", "high")
     return {
@@ -70,6 +70,8 @@ def decide(evaluation: dict[str, Any], gate: GateSettings) -> Decision:
         evaluation: As `summarise` returns it.
         gate: Margins.
     """
+    if not evaluation.get("ladder") or not evaluation.get("differences"):
+        return Decision((Reason(holds=False, text="it carries no backtest"),))
     ladder = pl.DataFrame(evaluation["ladder"], infer_schema_length=None)
     differences = pl.DataFrame(evaluation["differences"], infer_schema_length=None)
     means = {(row["task"], row["model"], row["metric"]): row["mean"] for row in ladder.iter_rows(named=True)}
@@ -96,7 +98,8 @@ def to_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _against_rivals(differences: pl.DataFrame, means: dict[Any, Any], gate: GateSettings) -> Iterator[Reason]:
     for (task, rival), rows in differences.group_by("task", "against", maintain_order=True):
-        task_name, rival_name, difference = str(task), str(rival), rows["value"].mean()
+        measured = rows["value"].drop_nulls()
+        task_name, rival_name, difference = str(task), str(rival), measured.mean()
         metric = DECIDING[task_name]
         if not isinstance(difference, float):
             yield Reason(holds=False, text=f"{_NAMES[task_name]}: {metric} against {rival_name} cannot be measured")
@@ -106,9 +109,13 @@ def _against_rivals(differences: pl.DataFrame, means: dict[Any, Any], gate: Gate
         verdict = "beats" if difference < 0 else "is level with" if holds else "loses to"
         yield Reason(
             holds=holds,
-            text=f"{_NAMES[task_name]}: {verdict} {rival_name} ({metric} {difference:+.4f}, {rows.height} cutoffs, "
-            f"margin {allowed:.4f})",
+            text=f"{_NAMES[task_name]}: {verdict} {rival_name} "
+            f"({metric} {difference:+.4f}, {_cutoffs(measured.len())}, margin {allowed:.4f})",
         )
+
+
+def _cutoffs(n_cutoffs: int) -> str:
+    return "1 cutoff" if n_cutoffs == 1 else f"{n_cutoffs} cutoffs"
 
 
 def _margin(task: str, rival_mean: float | None, gate: GateSettings) -> float:

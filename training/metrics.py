@@ -161,12 +161,13 @@ def gain_curve(outcome: Array, score: Array) -> tuple[FloatArray, FloatArray]:
     """Compute the share of outcome caught against the share of customers taken, best scores first.
 
     Returns:
-        Two arrays from 0 to 1, one point per distinct score after the origin.
+        Two arrays from 0 to 1, one point per distinct score after the origin; nothing observed is NaN caught.
     """
     distinct, inverse = np.unique(-np.asarray(score, dtype=np.float64), return_inverse=True)
     taken = np.cumsum(np.bincount(inverse, minlength=len(distinct)))
     caught = np.cumsum(np.bincount(inverse, weights=np.asarray(outcome, dtype=np.float64), minlength=len(distinct)))
-    return np.append(0.0, taken / taken[-1]), np.append(0.0, caught / caught[-1])
+    share_caught = caught / caught[-1] if caught[-1] > 0 else np.full(len(caught), np.nan)
+    return np.append(0.0, taken / taken[-1]), np.append(0.0, share_caught)
 
 
 def interval_coverage(observed: Array, low: Array, high: Array) -> float:

@@ -7,7 +7,7 @@ from features.errors import ModelError
 from features.settings import GateSettings
 from training import tracking
 from training.bundle import Manifest, load_bundle
-from training.champion import Promotion, append_promotion, bundles_folder, read_history
+from training.champion import Promotion, append_promotion, bundles_folder, find_predecessor, read_history
 from training.gate import Decision, decide
 
 
@@ -36,6 +36,7 @@ def promote_challenger(home: Path, gate: GateSettings, *, at: str) -> Verdict:
         ModelError: If there is no challenger.
         BundleError: If its bundle does not load.
     """
+    read_history(home)  # a damaged file must stop the promotion before MLflow hears of it
     version = tracking.challenger_bundle_version(home)
     manifest = load_bundle(bundles_folder(home) / version).manifest
     decision = decide(manifest.evaluation, gate)
@@ -56,11 +57,11 @@ def roll_back(home: Path, *, at: str) -> Promotion:
         BundleError: If its bundle does not load.
     """
     history = read_history(home)
-    earlier = [entry.version for entry in history if entry.version != history[-1].version]
-    if not earlier:
+    earlier = find_predecessor(history)
+    if earlier is None:
         raise ModelError("No other model served before this one.", remedy="Train and promote another one first.")
-    load_bundle(bundles_folder(home) / earlier[-1])
-    promotion = Promotion(earlier[-1], at, f"rolled back from {history[-1].version}")
+    load_bundle(bundles_folder(home) / earlier)
+    promotion = Promotion(earlier, at, f"rolled back from {history[-1].version}", is_rollback=True)
     tracking.set_champion(home, bundle_version=promotion.version, reason=promotion.reason, at=at)
     append_promotion(home, promotion)
     return promotion

@@ -305,11 +305,11 @@ def _describe(manifest: Manifest, *, dataset_digest: str, git_commit: str | None
 def _average(rows: pl.DataFrame) -> dict[str, float]:
     """Average each metric over its cutoffs: `<task>.<model>.<metric>`[`.against.<model>`].
 
-    What could not be measured at a cutoff has no average, as in the summary that the gate reads.
+    A cutoff at which it could not be measured is left out, as in the summary that the gate reads.
     """
     versus = pl.when(pl.col("against") == "").then(pl.lit("")).otherwise(pl.lit(".against.") + pl.col("against"))
     name = (pl.concat_str("task", "model", "metric", separator=".") + versus).alias("name")
-    means = rows.group_by(name, maintain_order=True).agg(pl.col("value").mean())
+    means = rows.group_by(name, maintain_order=True).agg(pl.col("value").drop_nans().mean())
     return dict(means.filter(pl.col("value").is_finite()).iter_rows())
 
 

@@ -1,19 +1,19 @@
 """Training, composed: backtest, learn, seal, log. No step of its own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from features.errors import CutoffError, ModelError
-from features.intake.orders import Intake, IntakeReport
+from features.intake.orders import Intake, IntakeReport, summarise_orders
 from features.settings import Settings
 from features.snapshot import to_date, to_day
 from training import tracking
 from training.bundle import Bundle, load_bundle, write_bundle
-from training.champion import bundles_folder, read_champion
+from training.champion import bundles_folder, read_champion, read_history
 from training.evaluate import Backtest, backtest, learn_at
 from training.gate import Decision, decide, summarise, to_record
 from training.plots import plot_gain, plot_reliability
@@ -74,19 +74,20 @@ def train(
         InsufficientHistoryError: If there is too little time or too few customers.
         CutoffError: If `as_of_day` lies outside the data.
     """
-    report, window = intake.report, find_window(intake.report, as_of_day)
+    window = find_window(intake.report, as_of_day)
     judged = run_backtest(intake, home=home, settings=settings, as_of_day=as_of_day, advance=advance)
     fold = build_fold(window.end_day, first_day=window.first_day, settings=settings.training)
     past, model = learn_at(intake.orders, fold, settings=settings, advance=lambda step: advance(f"final model: {step}"))
     evaluation = summarise(judged.frame)
     decision = decide(evaluation, settings.gate)
     advance("sealing the bundle")
+    data = _describe(intake, window, past.present.height)
     folder = write_bundle(
         bundles_folder(home),
         model,
         timezone=settings.orders.timezone,
         trained_as_of=to_date(window.end_day).isoformat(),
-        data=_describe(report, window, past.present.height),
+        data=data,
         evaluation={**evaluation, "gate": to_record(decision)},
     )
     advance("logging to MLflow")
@@ -97,12 +98,12 @@ def train(
         backtest=judged.frame,
         parameters=_parameters(settings),
         figures=_figures(judged),
-        dataset_digest=report.digest,
+        dataset_digest=data["digest"],
         source_name=source,
         git_commit=git_commit,
         started_at=started_at,
     )
-    return Trained(folder, judged, decision, model.notes)
+    return Trained(folder, judged, decision, (*judged.notes, *model.notes))
 
 
 def run_backtest(
@@ -110,14 +111,16 @@ def run_backtest(
 ) -> Backtest:
     """Run the rolling backtest alone, the standing champion on the ladder where it may be."""
     window = find_window(intake.report, as_of_day)
-    return backtest(
+    champion, notes = _standing_champion(home, settings)
+    judged = backtest(
         intake.orders,
         first_day=window.first_day,
         end_day=window.end_day,
         settings=settings,
-        champion=_standing_champion(home, settings),
+        champion=champion,
         advance=advance,
     )
+    return replace(judged, notes=(*judged.notes, *notes))
 
 
 def find_window(report: IntakeReport, as_of_day: int | None) -> Window:
@@ -140,22 +143,30 @@ def find_window(report: IntakeReport, as_of_day: int | None) -> Window:
     return Window(first_day, end_day)
 
 
-def _standing_champion(home: Path, settings: Settings) -> Bundle | None:
+def _standing_champion(home: Path, settings: Settings) -> tuple[Bundle | None, tuple[str, ...]]:
+    """Return the champion to compare with, or the reason in words why there is none though one serves."""
+    if not read_history(home):
+        return None, ()
     try:
         champion = load_bundle(read_champion(home))
-    except ModelError:
-        return None
-    return champion if champion.manifest.horizon_days == settings.training.horizon_days else None
+    except ModelError as error:
+        return None, (f"The standing champion cannot be compared with: {error.problem}",)
+    if champion.manifest.horizon_days != settings.training.horizon_days:
+        days = champion.manifest.horizon_days
+        return None, (f"The standing champion looks {days} days ahead and cannot be compared with.",)
+    return champion, ()
 
 
-def _describe(report: IntakeReport, window: Window, n_customers: int) -> dict[str, Any]:
+def _describe(intake: Intake, window: Window, n_customers: int) -> dict[str, Any]:
+    """Describe the orders that training saw, none at or after its end."""
+    _, _, n_orders, digest = summarise_orders(intake.orders.filter(f"day < {window.end_day}"))
     return {
-        "n_orders": report.n_orders,
+        "n_orders": n_orders,
         "n_customers": n_customers,
-        "n_quarantined": report.n_quarantined,
+        "n_quarantined": intake.report.n_quarantined,
         "first_day": to_date(window.first_day).isoformat(),
         "last_day": to_date(window.end_day - 1).isoformat(),
-        "digest": report.digest,
+        "digest": digest,
     }
 
 

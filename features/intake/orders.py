@@ -127,7 +127,7 @@ def _read(
         f"CREATE TEMP TABLE {orders} AS {group_lines_sql(accepted) if has_order_ids else _plain(accepted)}"
     )
     relation = connection.sql(f"SELECT customer_id, ordered_at, day, amount_micros FROM {orders}")
-    first, last, n_orders, digest = _summary(orders, connection)
+    first, last, n_orders, digest = summarise_orders(relation)
     report = IntakeReport(
         n_input=n_input,
         n_accepted=n_accepted,
@@ -213,12 +213,14 @@ def _load_quarantine(checked: str, files: Sequence[str], connection: duckdb.Duck
     )
 
 
-def _summary(orders: str, connection: duckdb.DuckDBPyConnection) -> tuple[int | None, int | None, int, str]:
-    """Return first and last day, the number of orders, and their digest: the sum of one hash per order."""
-    row = connection.execute(f"""
-        SELECT min(day), max(day), count(*), coalesce(sum(md5_number_lower(concat_ws(
-            chr(31), customer_id, epoch_us(ordered_at), day, amount_micros))::HUGEINT), 0)
-        FROM {orders}""").fetchall()[0]
+def summarise_orders(orders: duckdb.DuckDBPyRelation) -> tuple[int | None, int | None, int, str]:
+    """Return first and last day, the number of orders, and their digest.
+
+    The digest adds up one hash per order, so it does not depend on their sequence.
+    """
+    row = orders.aggregate("""
+        min(day), max(day), count(*), coalesce(sum(md5_number_lower(concat_ws(
+            chr(31), customer_id, epoch_us(ordered_at), day, amount_micros))::HUGEINT), 0)""").fetchall()[0]
     first, last, n_orders, total = row
     return first, last, int(n_orders), hashlib.sha256(f"{n_orders}:{int(total)}".encode()).hexdigest()
 

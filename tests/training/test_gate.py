@@ -186,7 +186,7 @@ def test_champion_on_fewer_cutoffs() -> None:
     without = {key: value for key, value in GOOD.items() if key[1] != CHAMPION}
     lost = {**GOOD, ("churn", CHAMPION, "log_loss"): 0.31}
     frame = pl.concat([rig_cutoff(CUTOFFS[0], lost), *(rig_cutoff(cutoff, without) for cutoff in CUTOFFS[1:])])
-    assert objections(frame) == ("churn: loses to champion (log_loss +0.0100, 1 cutoffs, margin 0.0020)",)
+    assert objections(frame) == ("churn: loses to champion (log_loss +0.0100, 1 cutoff, margin 0.0020)",)
 
 
 def test_no_champion() -> None:

@@ -116,7 +116,7 @@ def test_promote(home: Path) -> None:
     assert verdict.decision.is_promoted
     assert read_champion(home) == bundles_folder(home) / version
     assert json.loads((home / "champion.json").read_text()) == [
-        {"version": version, "at": TUESDAY, "reason": "passed the gate"}
+        {"version": version, "at": TUESDAY, "reason": "passed the gate", "is_rollback": False}
     ]
     registered = entry(home, version)
     assert (registered.aliases, registered.promoted_at) == (("champion",), TUESDAY)

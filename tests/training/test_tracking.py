@@ -205,12 +205,13 @@ def test_metrics_per_cutoff(logged: Logged) -> None:
 
 
 def test_means(logged: Logged) -> None:
-    """The parent holds the mean over cutoffs; a metric that failed at one cutoff has no mean."""
+    """The parent holds the mean over cutoffs; a cutoff at which a metric failed is left out."""
     assert logged.parent.data.metrics == pytest.approx(
         {
             "churn.lifestage.log_loss": 0.55,
             "churn.bg_nbd.log_loss": 0.54,
             "churn.lifestage.log_loss.against.bg_nbd": -0.04,
+            "value.lifestage.relative_bias": 0.1,
         }
     )
 

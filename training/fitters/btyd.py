@@ -18,7 +18,7 @@ import numpy as np
 from features.errors import ConvergenceError
 from training.models.bg_nbd import BgNbd
 from training.models.gamma_gamma import GammaGamma
-from training.models.summary import PurchaseSummary, find_cells
+from training.models.summary import FloatArray, PurchaseSummary, find_cells
 
 with warnings.catch_warnings():  # lifetimes warns when imported, and installs a filter for the whole process
     warnings.simplefilter("ignore")
@@ -34,6 +34,7 @@ MIN_DROPOUT_TOTAL = 1e-6
 MAX_SHAPE = 1e3
 MAX_ALPHA_UNITS = 1e5
 MAX_ORDERS_RATIO = 5.0
+MIN_VALUE_SPREAD = 1e-6  # of the mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def fit_gamma_gamma(summary: PurchaseSummary) -> Fit[GammaGamma]:
         ConvergenceError: Fewer than 10 such customers, or no penalizer led to finite parameters with q > 1.
     """
     known = summary.take(summary.monetary_is_known())
-    _require_repeaters(len(known), "Gamma-Gamma")
+    _require_repeaters(len(known), "Gamma-Gamma", of_value="of positive value ")
     cells = find_cells(known.frequency, known.monetary_value)
     cell = known.take(cells.first)
     scale = float(known.monetary_value.mean())
@@ -105,7 +106,11 @@ def fit_gamma_gamma(summary: PurchaseSummary) -> Fit[GammaGamma]:
             fitter.fit(cell.frequency, cell.monetary_value / scale, weights=cells.counts)
         return _build(lambda p, q, v: GammaGamma(p, q, v * scale), fitter, ("p", "q", "v"))
 
-    model, penalizer, failures = _first_usable(attempt, "Gamma-Gamma")
+    try:
+        model, penalizer, failures = _first_usable(attempt, "Gamma-Gamma")
+    except ConvergenceError:
+        _require_spread(known.monetary_value)
+        raise
     log_likelihood = float(model.log_likelihood(cell) @ cells.counts)
     return Fit(model, penalizer, log_likelihood, len(known), failures)
 
@@ -123,10 +128,18 @@ def _first_usable(attempt: Callable[[float], TModel], name: str) -> tuple[TModel
     )
 
 
-def _require_repeaters(n_repeaters: int, name: str) -> None:
+def _require_spread(monetary_value: FloatArray) -> None:
+    if float(np.std(monetary_value)) <= MIN_VALUE_SPREAD * float(np.mean(monetary_value)):
+        raise ConvergenceError(
+            "The mean order value of all customers is the same, so there is nothing to learn about it.",
+            remedy="Check that the amount column holds what each order was worth.",
+        )
+
+
+def _require_repeaters(n_repeaters: int, name: str, *, of_value: str = "") -> None:
     if n_repeaters < MIN_REPEATERS:
         raise ConvergenceError(
-            f"{name} needs at least {MIN_REPEATERS} customers with a repeat order, got {n_repeaters}.",
+            f"{name} needs at least {MIN_REPEATERS} customers with a repeat order {of_value}and got {n_repeaters}.",
             remedy="Give it a longer order history or more customers.",
         )
 

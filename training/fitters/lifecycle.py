@@ -159,8 +159,12 @@ def _smallest_class(target: npt.NDArray[np.int64], customer_ids: pl.Series, *, n
 
 
 def _fit_calibrator(p: npt.NDArray[np.float64], target: npt.NDArray[np.int64]) -> ProbabilityCalibrator:
+    """Fit Platt scaling; trees that rank held-out customers backwards are given no weight but the base rate's."""
     fitted = LogisticRegression(C=1e6).fit(logit(p)[:, None], target)
-    return ProbabilityCalibrator(slope=float(fitted.coef_[0, 0]), intercept=float(fitted.intercept_[0]))
+    slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    if slope < 0.0:
+        slope, intercept = 0.0, float(logit(target.mean(keepdims=True))[0])
+    return ProbabilityCalibrator(slope=slope, intercept=intercept)
 
 
 def _fit_next_stage(

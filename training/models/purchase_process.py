@@ -44,8 +44,8 @@ class Forecast:
         clv_by_month: (n, 12) discounted margin in each of these months.
         clv_12m: (n,) row sum of `clv_by_month`.
         clv_12m_low: (n,) lower bound of the central interval of the value that the year will bring.
-        clv_12m_high: (n,) upper bound. The mean `clv_12m` can lie outside the interval: where an order is
-            unlikely, both bounds are 0, and the mean is not.
+        clv_12m_high: (n,) upper bound. Where an order is unlikely both quantiles are 0 and the mean is not; the
+            interval is then widened to hold the mean, because an estimate outside its own interval reads as a fault.
     """
 
     p_alive: FloatArray
@@ -161,7 +161,7 @@ class PurchaseProcess:
         has_low = p_order[rows] > 1.0 - tail
         low_level = 1.0 - (1.0 - tail) / p_order[rows][has_low]
         low[rows[has_low]] = scale[has_low] * gammaincinv(shape[has_low], low_level)
-        return low, high
+        return np.minimum(low, clv_12m), np.maximum(high, clv_12m)
 
     def _value_shape(
         self,
