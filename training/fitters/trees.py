@@ -74,5 +74,5 @@ def out_of_fold(
 def customer_folds(customer_ids: pl.Series, *, seed: int) -> npt.NDArray[np.int64]:
     """Assign each row a fold by its customer, so that a customer is never split between folds."""
     ranks = customer_ids.rank("dense").to_numpy().astype(np.int64) - 1
-    order = np.random.default_rng(seed).permutation(int(ranks.max()) + 1)
+    order = np.random.default_rng(seed).permutation(int(np.max(ranks)) + 1)
     return np.asarray(order[ranks] % N_FOLDS)

@@ -84,7 +84,7 @@ def find_cells(*columns: FloatArray) -> Cells:
 def _encode(column: FloatArray) -> tuple[IndexArray, int]:
     if len(column) == 0:
         return np.zeros(0, dtype=np.intp), 0
-    low, high = float(column.min()), float(column.max())
+    low, high = float(np.min(column)), float(np.max(column))
     is_small = high - low < _TABLE_SLOTS_PER_ROW * len(column)
     if is_small and low == np.floor(low) and bool((column == np.rint(column)).all()):
         return _compact((column - low).astype(np.intp), int(high - low) + 1)
