@@ -77,7 +77,7 @@ def demo(home: Home = Path(_DEFAULT_HOME)) -> None:
 
     It ends by itself within a few minutes and needs no network.
     """
-    from features.intake.cdnow import write_cdnow_csv
+    from features.intake.cdnow import DEMO_SOURCE, write_cdnow_csv
     from serving.demonstration import show_exchange
     from serving.lists import load_at_risk, load_stage_map
     from serving.state import open_store
@@ -89,7 +89,7 @@ def demo(home: Home = Path(_DEFAULT_HOME)) -> None:
         _keep_own_champion(home, intake.report.digest)
         terminal.print_intake(intake.report)
         terminal.print_heading("2  Training, and a backtest on later time than training saw")
-        _train(intake, home=home, settings=settings, as_of=None, source=orders_path.name)
+        _train(intake, home=home, settings=settings, as_of=None, source=DEMO_SOURCE)
         terminal.print_heading("3  Promotion: may the challenger serve?")
         _promote(home, settings)
         terminal.print_heading("4  Scores of the whole base")
@@ -151,7 +151,8 @@ def train(
     with _intake(orders, settings) as intake:
         terminal.print_intake(intake.report)
         _train(intake, home=home, settings=settings, as_of=as_of, source=Path(orders[0]).name)
-    terminal.out.print("Next: [bold]lifestage promote[/bold]")
+    elsewhere = "" if home == Path(_DEFAULT_HOME) else f" --home {home}"
+    terminal.out.print(f"Next: lifestage promote{elsewhere}", highlight=False)
 
 
 @app.command()
@@ -365,7 +366,7 @@ def _intake(paths: list[str], settings: Settings, *, tolerate_all: bool = False)
 
     connection = connect()
     try:
-        intake = read_orders(paths, settings.orders, connection=connection)
+        intake = read_orders(paths, settings.orders, connection=connection, today=_now().date())
         if not tolerate_all:
             refuse_above_tolerated_share(intake.report, settings.orders)
         yield intake
@@ -393,6 +394,8 @@ def _train(intake: "Intake", *, home: Path, settings: Settings, as_of: date | No
     for note in trained.notes:
         terminal.print_note(note)
     terminal.out.print(f"Challenger: {trained.folder.name}")
+    for objection in trained.decision.objections:
+        terminal.print_note(f"The gate will object: {objection}")
 
 
 def _promote(home: Path, settings: Settings) -> None:

@@ -53,6 +53,7 @@ class TrainingSettings(_Section):
     min_customers: Positive
     min_churn_class: Positive
     process_weight: Share
+    prior_customers: Annotated[int, Field(ge=0)]
     bootstrap_samples: Positive
     max_fit_customers: Positive
     seed: int
@@ -111,6 +112,7 @@ class GateSettings(_Section):
     churn_log_loss_margin: float
     churn_auc_margin: float
     churn_max_ece: Share
+    churn_ece_margin: Share
     next_stage_log_loss_margin: float
     value_deviance_relative_margin: float
     value_max_relative_bias: float

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from features.errors import CutoffError, SettingsError
+from features.intake.cdnow import DEMO_SOURCE
 from features.intake.orders import Intake, IntakeReport
 from features.snapshot import to_day
 from serving.csv_export import to_csv
@@ -46,6 +47,12 @@ def score_base(intake: Intake, champion: Bundle, *, as_of: date, timezone: str) 
 def scoring_notes(report: IntakeReport, manifest: Manifest, *, as_of: date) -> tuple[str, ...]:
     """Say what a reader of the scores should know about their date, in words; empty where nothing."""
     last, notes = report.last_day, []
+    data = manifest.data
+    if data.get("source") == DEMO_SOURCE and data.get("digest") != report.digest:
+        notes.append(
+            "The champion here is the demo's, trained on the CDNOW log and not on your orders: "
+            "train and promote your own before you act on these scores."
+        )
     if last is not None and (as_of - last).days > manifest.horizon_days:
         notes.append(f"The orders end on {last}, long before {as_of}: silence since then counts as no order.")
     if as_of.isoformat() < manifest.trained_as_of:

@@ -18,6 +18,7 @@ class ModelCard(BaseModel):
     horizon_days: Annotated[int, Field(description="Length of the outcome that every probability is about.")]
     timezone: Annotated[str, Field(description="Time zone in which the shop's days begin.")]
     data: Annotated[dict[str, Any], Field(description="Counts and window of the orders; nothing of any customer.")]
+    notes: Annotated[list[str], Field(description="What training had to give up on this data, in words.")]
     evaluation: Annotated[dict[str, Any], Field(description="The backtest on later time, rung by rung of the ladder.")]
     stage_thresholds: Annotated[dict[str, Any], Field(description="The learned limits of the stage rule.")]
     features: Annotated[list[dict[str, str]], Field(description="Each feature with its unit and meaning.")]
@@ -34,6 +35,7 @@ def build_model_card(manifest: Manifest) -> ModelCard:
         horizon_days=manifest.horizon_days,
         timezone=manifest.timezone,
         data=manifest.data,
+        notes=manifest.notes,
         evaluation=manifest.evaluation,
         stage_thresholds=manifest.stage_rule,
         features=manifest.catalogue,

@@ -70,7 +70,7 @@ COLUMNS = (
     ScoreColumn("clv_by_month", Kind.NUMBERS, "clv_12m, month by month: 12 numbers that sum to it"),
     ScoreColumn("rfm", Kind.TEXT, "recency, frequency and value bins, best is highest, such as 543"),
     ScoreColumn("size", Kind.TEXT, "large, medium or small, by share of historic value"),
-    ScoreColumn("value_at_risk", Kind.NUMBER, "p_churn × clv_12m; the at-risk list is ranked by it"),
+    ScoreColumn("value_at_risk", Kind.NUMBER, "p_churn × clv_12m; ranks the at-risk list, the undecided first"),
     ScoreColumn("flags", Kind.TEXT, "comma-joined codes of what to know about this score; empty when nothing"),
 )
 

@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from features.errors import ServingError
 from serving import terminal
 from serving.server import running_server
 
@@ -32,7 +34,16 @@ def show_exchange(home: Path, *, as_of: str, customer_id: str) -> None:
     ):
         terminal.out.print(f"Listening at {url}.")
         scored = client.post("/v1/score", json=body)
-        terminal.print_exchange(f"POST /v1/score\n{json.dumps(body, indent=1)}", scored.json())
+        terminal.print_exchange(f"POST /v1/score\n{json.dumps(body, indent=1)}", _answer(scored))
         stored = client.get("/v1/scores", params={"customer_id": customer_id})
-        terminal.print_exchange(f"GET /v1/scores?customer_id={customer_id}", stored.json())
+        terminal.print_exchange(f"GET /v1/scores?customer_id={customer_id}", _answer(stored))
     terminal.out.print("The server was stopped.")
+
+
+def _answer(response: httpx.Response) -> Any:
+    if response.status_code != httpx.codes.OK:
+        raise ServingError(
+            f"The service answered {response.request.method} {response.request.url.path} with {response.status_code}.",
+            remedy="Its log is logs/serve.log in the home folder.",
+        )
+    return response.json()

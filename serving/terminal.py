@@ -131,7 +131,7 @@ def print_at_risk(page: "AtRiskList") -> None:
     """Print the customers most worth saving, and the sums over them."""
     table = _table(
         "customer",
-        *("stage", "since", "p_churn", "12m value", "interval", "at risk", "RFM", "size"),
+        *("stage", "since", "p_churn", "12m value", "interval", "value at risk", "RFM", "size"),
         title=f"{len(page.rows)} customers most worth saving, as of {page.run.as_of}",
     )
     for row in page.rows:
@@ -148,7 +148,7 @@ def print_at_risk(page: "AtRiskList") -> None:
         )
     out.print(table)
     totals = page.totals
-    out.print(f"Together: {totals.clv_12m:,.0f} expected in 12 months, {totals.value_at_risk:,.0f} of it at risk.")
+    out.print(f"Together: {totals.clv_12m:,.0f} expected in 12 months; value at risk {totals.value_at_risk:,.0f}.")
 
 
 def print_records(records: Iterable[Mapping[str, Any]], *, title: str) -> None:
@@ -208,7 +208,8 @@ def _ladder_table(rows: pl.DataFrame, metric: str, also: tuple[str, ...], *, tit
 def _difference(rows: pl.DataFrame, metric: str) -> str:
     if rows.is_empty():
         return ""
-    is_clear = bool(((rows["high"] < 0) | (rows["low"] > 0)).all())
+    measured = rows.filter(pl.col("value").is_not_nan())
+    is_clear = not measured.is_empty() and bool((measured["high"] < 0).all() or (measured["low"] > 0).all())
     mean = _mean(rows["value"])
     return f"{'+' if mean > 0 else ''}{_number(mean, metric)}{'*' if is_clear else ' '}"
 

@@ -50,7 +50,12 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
     },
 }
 DECIDING = {task: next(iter(by_name)) for task, by_name in METRICS.items()}
-_ALSO_WITH_INTERVAL = {("churn", "auc")}
+# task → function(outcome, prediction) → loss per customer, whose mean is the deciding metric.
+LOSSES: Mapping[str, Callable[..., npt.NDArray[np.float64]]] = {
+    "churn": metrics.log_losses_binary,
+    "next_stage": metrics.log_losses_multiclass,
+    "value": metrics.tweedie_deviances,
+}
 
 SCHEMA = pl.Schema(
     {
@@ -206,37 +211,48 @@ def judge(
     for task, by_name in METRICS.items():
         y = outcomes[task]
         answered = {name: given[task] for name, a in answers.items() if task in (given := _answered(a))}
+        intervals = _draw_intervals(task, answered, y, settings)
         for name, p in answered.items():
             for metric, function in by_name.items():
-                low, high = _interval(task, metric, y, p, settings=settings)
+                low, high = intervals.get((name, metric), (None, None))
                 rows.append((cutoff, task, name, metric, function(y, p), low, high, "", y.size))
-        rows.extend(_differences(task, answered, y, cutoff, settings))
+        rows.extend((cutoff, *row) for row in _differences(task, answered, y, settings))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
+def _draw_intervals(
+    task: str, answered: Mapping[str, npt.NDArray[Any]], y: npt.NDArray[Any], settings: Settings
+) -> dict[tuple[str, str], metrics.Interval]:
+    """Return (model, metric) → interval, for the deciding metric and for the AUC of churn."""
+    draws = _draws(settings)
+    means = metrics.bootstrap_means(_losses(task, answered, y), **draws)
+    drawn = {(name, DECIDING[task]): means[:, i] for i, name in enumerate(answered)}
+    if task == "churn":
+        drawn |= {(name, "auc"): metrics.bootstrap_auc(y, p, **draws) for name, p in answered.items()}
+    return {key: metrics.percentile_interval(values) for key, values in drawn.items()}
+
+
 def _differences(
-    task: str, answered: Mapping[str, npt.NDArray[Any]], y: npt.NDArray[Any], cutoff: str, settings: Settings
-) -> list[tuple[Any, ...]]:
-    metric = DECIDING[task]
-    function, draws = METRICS[task][metric], settings.training.bootstrap_samples
-    rows = []
-    for rival in (name for name in answered if name != OURS):
-        found = metrics.paired_bootstrap_difference(
-            function, y, answered[OURS], answered[rival], n_samples=draws, seed=settings.training.seed
-        )
-        rows.append((cutoff, task, OURS, metric, *found, rival, y.size))
-    return rows
+    task: str, answered: Mapping[str, npt.NDArray[Any]], y: npt.NDArray[Any], settings: Settings
+) -> Iterator[tuple[Any, ...]]:
+    """Yield ours minus each rival on the deciding metric, paired by customer."""
+    losses = _losses(task, answered, y)
+    ours = list(answered).index(OURS)
+    paired = losses[:, [ours]] - losses
+    means = metrics.bootstrap_means(paired, **_draws(settings))
+    for i, rival in enumerate(answered):
+        if rival != OURS:
+            interval = metrics.percentile_interval(means[:, i])
+            yield task, OURS, DECIDING[task], float(paired[:, i].mean()), *interval, rival, y.size
 
 
-def _interval(
-    task: str, metric: str, y: npt.NDArray[Any], p: npt.NDArray[Any], *, settings: Settings
-) -> tuple[float | None, float | None]:
-    if metric != DECIDING[task] and (task, metric) not in _ALSO_WITH_INTERVAL:
-        return None, None
-    low, high = metrics.bootstrap_interval(
-        METRICS[task][metric], y, p, n_samples=settings.training.bootstrap_samples, seed=settings.training.seed
-    )
-    return low, high
+def _losses(task: str, answered: Mapping[str, npt.NDArray[Any]], y: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return each customer's loss under each model, shape (n, n_models): the deciding metric is their mean."""
+    return np.column_stack([LOSSES[task](y, p) for p in answered.values()])
+
+
+def _draws(settings: Settings) -> dict[str, int]:
+    return {"n_samples": settings.training.bootstrap_samples, "seed": settings.training.seed}
 
 
 def _ask_champion(orders: duckdb.DuckDBPyRelation, fold: Fold, champion: Bundle) -> Predictions:

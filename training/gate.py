@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from features.settings import GateSettings
@@ -105,13 +106,24 @@ def _against_rivals(differences: pl.DataFrame, means: dict[Any, Any], gate: Gate
             yield Reason(holds=False, text=f"{_NAMES[task_name]}: {metric} against {rival_name} cannot be measured")
             continue
         allowed = _margin(task_name, means.get((task_name, rival_name, metric)), gate)
-        holds = difference <= allowed
+        holds = difference <= allowed or not _is_clear_of_noise(rows)
         verdict = "beats" if difference < 0 else "is level with" if holds else "loses to"
         yield Reason(
             holds=holds,
             text=f"{_NAMES[task_name]}: {verdict} {rival_name} "
             f"({metric} {difference:+.4f}, {_cutoffs(measured.len())}, margin {allowed:.4f})",
         )
+
+
+def _is_clear_of_noise(rows: pl.DataFrame) -> bool:
+    """Tell whether a mean loss over cutoffs is above 0 beyond what drawing other customers would move it.
+
+    The half widths of the 90 % intervals add up as independent errors do, in squares.
+    """
+    measured = rows.drop_nulls(["value", "low", "high"])
+    half_widths = ((measured["high"] - measured["low"]) / 2).to_numpy()
+    mean = measured["value"].to_numpy().mean() if measured.height else 0.0
+    return bool(mean - np.sqrt(np.square(half_widths).sum()) / max(measured.height, 1) > 0.0)
 
 
 def _cutoffs(n_cutoffs: int) -> str:
@@ -133,10 +145,11 @@ def _ranking(means: dict[Any, Any], gate: GateSettings) -> Reason:
 
 
 def _calibration(means: dict[Any, Any], gate: GateSettings) -> Reason:
-    ece = means[("churn", OURS, "ece")]
-    return Reason(
-        ece <= gate.churn_max_ece, f"churn: calibration error {ece:.4f}, at most {gate.churn_max_ece} allowed"
-    )
+    """Object to a calibration error that is large and larger than a rung's: where the season moves, all are off."""
+    errors = {model: mean for (task, model, metric), mean in means.items() if (task, metric) == ("churn", "ece")}
+    ours = errors.pop(OURS)
+    allowed = max(gate.churn_max_ece, min(errors.values(), default=0.0) + gate.churn_ece_margin)
+    return Reason(ours <= allowed, f"churn: calibration error {ours:.4f}, at most {allowed:.4g} allowed")
 
 
 def _bias(means: dict[Any, Any], gate: GateSettings) -> Reason:

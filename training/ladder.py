@@ -19,14 +19,13 @@ from training.models.next_stage import join_branches
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
-_YEAR_DAYS = 365.25
 _N_DECILES = 10
 
 RUNGS = {
     "base_rate": "the average of the training cutoffs, the same for everyone",
     "recency_rule": "the average of the customer's decile of days since the last order (stages: and current stage)",
     "last_period": "what the customer did in the horizon before the cutoff (stages: Markov from the current stage)",
-    "simple_clv": "orders per year × average order value × years",
+    "simple_clv": "orders per year × average order value × years, over a tenure of one horizon at least",
     "bg_nbd": "BG/NBD return probability, × Gamma-Gamma for value, × Markov for stages",
 }
 OURS = "lifestage"
@@ -63,7 +62,7 @@ def climb(examples: tuple[Examples, ...], present: pl.DataFrame, model: Lifecycl
         "base_rate": _base_rate(labels, present),
         "recency_rule": _recency_rule(table, labels, present),
         "last_period": _last_period(table, labels, present, model.horizon_days),
-        "simple_clv": Predictions(value=present["value_per_year"].to_numpy() * (model.horizon_days / _YEAR_DAYS)),
+        "simple_clv": _simple_clv(present, model.horizon_days),
         "bg_nbd": _bg_nbd(table, labels, present, model),
         OURS: predict(model, present),
     }
@@ -111,6 +110,12 @@ def _last_period(table: pl.DataFrame, labels: pl.DataFrame, present: pl.DataFram
         p_next_stage=markov[stage_codes(present["stage"])],
         value=_value_of_last_period(present, horizon_days),
     )
+
+
+def _simple_clv(present: pl.DataFrame, horizon_days: int) -> Predictions:
+    """Value per day of tenure × horizon; a tenure shorter than the horizon counts as one."""
+    tenure_days = np.maximum(present["T_days"].to_numpy(), horizon_days)
+    return Predictions(value=present["historic_value"].to_numpy() / tenure_days * horizon_days)
 
 
 def _bg_nbd(table: pl.DataFrame, labels: pl.DataFrame, present: pl.DataFrame, model: LifecycleModel) -> Predictions:

@@ -6,17 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
-from sklearn.metrics import brier_score_loss, mean_absolute_error, mean_tweedie_deviance
+from sklearn.metrics import brier_score_loss, mean_absolute_error
 
 FloatArray = npt.NDArray[np.float64]
 Array = npt.NDArray[Any]
-Metric = Callable[..., float]
 
 PROBABILITY_FLOOR = 1e-15
 CALIBRATION_BINS = 10
@@ -26,14 +25,6 @@ TOP_SHARE = 0.10
 class Interval(NamedTuple):
     """A bootstrap interval; both bounds are NaN where the metric was defined on no draw."""
 
-    low: float
-    high: float
-
-
-class Difference(NamedTuple):
-    """A metric's value for the first model minus that for the second, with its bootstrap interval."""
-
-    difference: float
     low: float
     high: float
 
@@ -63,17 +54,27 @@ def auc(y: Array, score: Array) -> float:
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
 
 
-def log_loss_binary(y: Array, p: Array) -> float:
-    """Compute the mean negative log-likelihood of a yes-or-no outcome, probabilities clipped at 1e-15."""
+def log_losses_binary(y: Array, p: Array) -> FloatArray:
+    """Compute each customer's negative log-likelihood of a yes-or-no outcome, (n,), probabilities clipped at 1e-15."""
     clipped = np.clip(np.asarray(p, dtype=np.float64), PROBABILITY_FLOOR, 1.0 - PROBABILITY_FLOOR)
-    return _mean(-np.where(np.asarray(y) > 0, np.log(clipped), np.log1p(-clipped)))
+    return -np.where(np.asarray(y) > 0, np.log(clipped), np.log1p(-clipped))
+
+
+def log_losses_multiclass(y: Array, p: Array) -> FloatArray:
+    """Compute each customer's negative log-likelihood, (n,), of class numbers `y` (n,) under `p` (n, k)."""
+    classes = np.asarray(y, dtype=np.intp)
+    chosen = np.asarray(p, dtype=np.float64)[np.arange(len(classes)), classes]
+    return np.asarray(-np.log(np.clip(chosen, PROBABILITY_FLOOR, 1.0)))
+
+
+def log_loss_binary(y: Array, p: Array) -> float:
+    """Compute the mean of `log_losses_binary`."""
+    return _mean(log_losses_binary(y, p))
 
 
 def log_loss_multiclass(y: Array, p: Array) -> float:
-    """Compute the mean negative log-likelihood of class numbers `y` (n,) under `p` (n, k), clipped at 1e-15."""
-    classes = np.asarray(y, dtype=np.intp)
-    chosen = np.asarray(p, dtype=np.float64)[np.arange(len(classes)), classes]
-    return _mean(-np.log(np.clip(chosen, PROBABILITY_FLOOR, 1.0)))
+    """Compute the mean of `log_losses_multiclass`."""
+    return _mean(log_losses_multiclass(y, p))
 
 
 def brier(y: Array, p: Array) -> float:
@@ -105,18 +106,24 @@ def mae(observed: Array, predicted: Array) -> float:
     return float(mean_absolute_error(observed, predicted)) if len(observed) else float("nan")
 
 
-def tweedie_deviance(observed: Array, predicted: Array) -> float:
-    """Compute the mean Tweedie deviance of power 1.5: a proper score for the mean of values that are often 0.
+def tweedie_deviances(observed: Array, predicted: Array) -> FloatArray:
+    """Compute each customer's Tweedie deviance of power 1.5, (n,): 4 · (√y − √μ)² / √μ.
 
-    The absolute error is least at the median, which is 0 where most customers order nothing; this one is least at
-    the mean (Jørgensen 1987, Exponential dispersion models). Predictions are kept at a hundredth of the mean outcome
-    at least, because a prediction of exactly 0 would cost infinity. NaN where nothing was observed.
+    A proper score for the mean of values that are often 0: the absolute error is least at the median, which is 0 where
+    most customers order nothing; this one is least at the mean (Jørgensen 1987, Exponential dispersion models).
+    Predictions are kept at a hundredth of the mean outcome at least, because a prediction of exactly 0 would cost
+    infinity. NaN where nothing was observed.
     """
-    mean = _mean(observed)
+    y, mean = np.asarray(observed, dtype=np.float64), _mean(observed)
     if not mean > 0:
-        return float("nan")
-    kept = np.maximum(np.asarray(predicted, dtype=np.float64), 0.01 * mean)
-    return float(mean_tweedie_deviance(observed, kept, power=1.5))
+        return np.full(len(y), np.nan)
+    root = np.sqrt(np.maximum(np.asarray(predicted, dtype=np.float64), 0.01 * mean))
+    return np.asarray(4.0 * np.square(np.sqrt(y) - root) / root)
+
+
+def tweedie_deviance(observed: Array, predicted: Array) -> float:
+    """Compute the mean of `tweedie_deviances`."""
+    return _mean(tweedie_deviances(observed, predicted))
 
 
 def r_squared(observed: Array, predicted: Array) -> float:
@@ -175,42 +182,52 @@ def interval_coverage(observed: Array, low: Array, high: Array) -> float:
     return _mean((np.asarray(observed) >= low) & (np.asarray(observed) <= high))
 
 
-def bootstrap_interval(metric: Metric, *arrays: Array, n_samples: int, seed: int, coverage: float = 0.90) -> Interval:
-    """Compute a percentile bootstrap interval of `metric(*arrays)`, drawing customers whole.
+def bootstrap_means(losses: FloatArray, *, n_samples: int, seed: int) -> FloatArray:
+    """Draw customers whole, and compute every model's mean loss on each draw.
 
-    Draws on which the metric is undefined are left out.
+    Each draw takes the same customers for all models, so that in a difference what makes a draw hard cancels.
+
+    Args:
+        losses: Shape (n, n_models), one row per customer.
+        n_samples: Draws.
+        seed: Of the draws.
+
+    Returns:
+        Shape (n_samples, n_models).
     """
-    draws = _draw_rows(len(arrays[0]), n_samples, seed)
-    return _percentiles([metric(*(array[rows] for array in arrays)) for rows in draws], coverage)
+    n = len(losses)
+    return np.array([weights @ losses / n for weights in _draw_weights(n, n_samples, seed)])
 
 
-def paired_bootstrap_difference(
-    metric: Metric, outcome: Array, first: Array, second: Array, *, n_samples: int, seed: int, coverage: float = 0.90
-) -> Difference:
-    """Compare two models on the same customers: metric(outcome, first) − metric(outcome, second).
-
-    Each draw takes the same customers for both models, so that what makes a draw hard cancels.
-    """
-
-    def differ(y: Array, one: Array, other: Array) -> float:
-        return metric(y, one) - metric(y, other)
-
-    interval = bootstrap_interval(differ, outcome, first, second, n_samples=n_samples, seed=seed, coverage=coverage)
-    return Difference(differ(outcome, first, second), *interval)
-
-
-def _draw_rows(n: int, n_samples: int, seed: int) -> list[npt.NDArray[np.int64]]:
-    rng = np.random.default_rng(seed)
-    return [rng.integers(0, n, size=n) for _ in range(n_samples if n else 0)]
+def bootstrap_auc(y: Array, score: Array, *, n_samples: int, seed: int) -> FloatArray:
+    """Draw customers whole, and compute the AUC on each draw, (n_samples,); NaN where a draw has one class only."""
+    levels, level = np.unique(score, return_inverse=True)
+    is_positive = np.asarray(y) > 0
+    found = []
+    for weights in _draw_weights(len(is_positive), n_samples, seed):
+        positive = np.bincount(level, weights=weights * is_positive, minlength=len(levels))
+        negative = np.bincount(level, weights=weights * ~is_positive, minlength=len(levels))
+        pairs = positive.sum() * negative.sum()
+        below = np.cumsum(negative) - negative / 2
+        found.append(float(positive @ below) / pairs if pairs > 0 else np.nan)
+    return np.array(found)
 
 
-def _percentiles(values: list[float], coverage: float) -> Interval:
-    defined = np.array([value for value in values if not np.isnan(value)])
+def percentile_interval(values: FloatArray, *, coverage: float = 0.90) -> Interval:
+    """Compute the central interval of drawn values; draws on which the metric is undefined are left out."""
+    defined = values[~np.isnan(values)]
     if len(defined) == 0:
         return Interval(float("nan"), float("nan"))
     tail = 0.5 * (1.0 - coverage)
     low, high = np.quantile(defined, [tail, 1.0 - tail])
     return Interval(float(low), float(high))
+
+
+def _draw_weights(n: int, n_samples: int, seed: int) -> Iterator[FloatArray]:
+    """Yield how often each of n customers is in a draw of n, one draw at a time."""
+    rng = np.random.default_rng(seed)
+    for _ in range(n_samples if n else 0):
+        yield np.bincount(rng.integers(0, n, size=n), minlength=n).astype(np.float64)
 
 
 def _mean(values: Array) -> float:

@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import narwhals as nw
 from matplotlib.figure import Figure
 
 from features.errors import CutoffError, ModelError
+from features.intake.cdnow import DEMO_SOURCE
 from features.intake.orders import Intake, IntakeReport, summarise_orders
 from features.settings import Settings
-from features.snapshot import to_date, to_day
+from features.snapshot import Snapshot, to_date, to_day
 from training import tracking
 from training.bundle import Bundle, load_bundle, write_bundle
 from training.champion import bundles_folder, read_champion, read_history
@@ -81,7 +83,7 @@ def train(
     evaluation = summarise(judged.frame)
     decision = decide(evaluation, settings.gate)
     advance("sealing the bundle")
-    data = _describe(intake, window, past.present.height)
+    data = {"source": source, **_describe(intake, window, past.present.height)}
     folder = write_bundle(
         bundles_folder(home),
         model,
@@ -111,7 +113,7 @@ def run_backtest(
 ) -> Backtest:
     """Run the rolling backtest alone, the standing champion on the ladder where it may be."""
     window = find_window(intake.report, as_of_day)
-    champion, notes = _standing_champion(home, settings)
+    champion, notes = _standing_champion(home, settings, intake.report)
     judged = backtest(
         intake.orders,
         first_day=window.first_day,
@@ -143,7 +145,7 @@ def find_window(report: IntakeReport, as_of_day: int | None) -> Window:
     return Window(first_day, end_day)
 
 
-def _standing_champion(home: Path, settings: Settings) -> tuple[Bundle | None, tuple[str, ...]]:
+def _standing_champion(home: Path, settings: Settings, report: IntakeReport) -> tuple[Bundle | None, tuple[str, ...]]:
     """Return the champion to compare with, or the reason in words why there is none though one serves."""
     if not read_history(home):
         return None, ()
@@ -151,6 +153,9 @@ def _standing_champion(home: Path, settings: Settings) -> tuple[Bundle | None, t
         champion = load_bundle(read_champion(home))
     except ModelError as error:
         return None, (f"The standing champion cannot be compared with: {error.problem}",)
+    data = champion.manifest.data
+    if data.get("source") == DEMO_SOURCE and data.get("digest") != report.digest:
+        return None, ("The standing champion is the demo's, trained on another shop, and is not compared with.",)
     if champion.manifest.horizon_days != settings.training.horizon_days:
         days = champion.manifest.horizon_days
         return None, (f"The standing champion looks {days} days ahead and cannot be compared with.",)
@@ -159,7 +164,8 @@ def _standing_champion(home: Path, settings: Settings) -> tuple[Bundle | None, t
 
 def _describe(intake: Intake, window: Window, n_customers: int) -> dict[str, Any]:
     """Describe the orders that training saw, none at or after its end."""
-    _, _, n_orders, digest = summarise_orders(intake.orders.filter(f"day < {window.end_day}"))
+    known = Snapshot(window.end_day).known(nw.from_native(intake.orders).lazy()).to_native()
+    _, _, n_orders, digest = summarise_orders(known)
     return {
         "n_orders": n_orders,
         "n_customers": n_customers,

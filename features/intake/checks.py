@@ -35,7 +35,9 @@ def checked_table_sql(name: str) -> str:
             amount_micros BIGINT, order_id VARCHAR, reason ENUM ({reasons}), value_class ENUM ({classes}))"""
 
 
-def checked_rows_sql(raw: str, types: Mapping[str, str], *, clock: Clock, date_format: str, file: int) -> str:
+def checked_rows_sql(
+    raw: str, types: Mapping[str, str], *, clock: Clock, date_format: str, file: int, last_day: int = LAST_DAY_NUMBER
+) -> str:
     """Return the SELECT that checks the raw rows of one source. One row per raw row, in the columns of the table.
 
     Args:
@@ -44,6 +46,7 @@ def checked_rows_sql(raw: str, types: Mapping[str, str], *, clock: Clock, date_f
         clock: The shop's clock.
         date_format: How text dates are written, for strptime; empty for ISO 8601.
         file: The number of the source.
+        last_day: The last day number on which an order can have happened.
     """
     order_id = _text("order_id", types["order_id"]) if "order_id" in types else "NULL::VARCHAR"
     prepared = f"""
@@ -57,7 +60,7 @@ def checked_rows_sql(raw: str, types: Mapping[str, str], *, clock: Clock, date_f
         FROM ({prepared})"""
     timed = f"SELECT *, coalesce(utc, local - ({clock.from_local.sql('local')})) AS us FROM ({parsed})"
     dated = f"SELECT *, (us + {clock.from_utc.sql('us')}) // {MICROS_PER_DAY} AS day FROM ({timed})"
-    judged = f"SELECT *, {_reason_sql()} AS reason FROM ({dated})"
+    judged = f"SELECT *, {_reason_sql(last_day)} AS reason FROM ({dated})"
     return f"""
         SELECT {file} AS file, line, customer_id, make_timestamp(us) AS ordered_at, day, micros AS amount_micros,
             order_id, reason, {_value_class_sql()} AS value_class
@@ -118,13 +121,14 @@ def _strptime(date_format: str) -> str:
     return f"try_strptime(stamp, '{literal}')"
 
 
-def _reason_sql() -> str:
+def _reason_sql(last_day: int) -> str:
     return f"""CASE
         WHEN fault IN ('unmatched quote', 'not UTF-8') THEN 'unreadable_row'
         WHEN fault IS NOT NULL THEN 'wrong_number_of_columns'
         WHEN customer_id IS NULL THEN 'missing_customer_id'
         WHEN stamp IS NULL THEN 'missing_ordered_at'
         WHEN us IS NULL OR day NOT BETWEEN {FIRST_DAY_NUMBER} AND {LAST_DAY_NUMBER} THEN 'bad_date'
+        WHEN day > {last_day} THEN 'future_date'
         WHEN amount IS NULL THEN 'missing_amount'
         WHEN NOT is_number THEN 'not_a_number'
         WHEN starts_with(amount, '-') AND micros IS DISTINCT FROM 0 THEN 'negative_amount'
@@ -139,6 +143,7 @@ def _value_class_sql() -> str:
         WHEN starts_with(reason, 'missing_') THEN 'empty'
         WHEN reason = 'negative_amount' THEN 'negative'
         WHEN reason = 'amount_out_of_range' THEN 'huge'
+        WHEN reason = 'future_date' THEN 'date'
         WHEN reason = 'bad_date' THEN
             CASE WHEN us IS NOT NULL THEN 'date' WHEN regexp_full_match(stamp::VARCHAR, '[0-9.]+') THEN 'number'
             ELSE 'text' END

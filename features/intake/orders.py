@@ -14,14 +14,22 @@ import duckdb
 import polars as pl
 
 from features.errors import EmptySourceError, InputError, QuarantineShareError, SettingsError
-from features.intake.checks import CHECKED_COLUMNS, MAX_CUSTOMER_MICROS, checked_rows_sql, checked_table_sql
+from features.intake.checks import (
+    CHECKED_COLUMNS,
+    LAST_DAY_NUMBER,
+    MAX_CUSTOMER_MICROS,
+    checked_rows_sql,
+    checked_table_sql,
+)
 from features.intake.quarantine import REASONS, count_by_reason, quarantine_frame
 from features.intake.sources import RawRows, find_sources, open_source
 from features.intake.zones import FIRST_DAY, load_clock
 from features.settings import OrdersSettings
+from features.snapshot import to_day
 
 _numbers = count(1)
 _SHOWN_CURRENCIES = 5
+_TOLERATED_DAYS_AHEAD = 1  # somewhere it is tomorrow already
 _CURRENCY_CODE = re.compile("[A-Z]{3}")
 
 
@@ -66,7 +74,11 @@ class Intake:
 
 
 def read_orders(
-    paths: Sequence[Path | str], settings: OrdersSettings, *, connection: duckdb.DuckDBPyConnection
+    paths: Sequence[Path | str],
+    settings: OrdersSettings,
+    *,
+    connection: duckdb.DuckDBPyConnection,
+    today: date | None = None,
 ) -> Intake:
     """Read order files into validated orders; set aside every row that is none, with its reason.
 
@@ -74,6 +86,7 @@ def read_orders(
         paths: CSV or Parquet files, or glob patterns.
         settings: How to read them.
         connection: The database in which the orders are materialised; the result lives as long as it does.
+        today: Orders more than a day later are quarantined; None lets every date pass.
 
     Raises:
         InputError: If a file is missing, empty, not a table, or lacks a column, or if the orders are in more than one
@@ -83,7 +96,8 @@ def read_orders(
     _refuse_bad_date_format(settings.date_format, connection)
     name = f"intake_{next(_numbers)}"
     try:
-        return _read(find_sources(paths), settings, connection, name=name)
+        last_day = LAST_DAY_NUMBER if today is None else to_day(today) + _TOLERATED_DAYS_AHEAD
+        return _read(find_sources(paths), settings, connection, name=name, last_day=last_day)
     finally:
         _drop_tables(connection, prefix=f"{name}_", keep=f"{name}_orders")
 
@@ -107,7 +121,7 @@ def refuse_above_tolerated_share(report: IntakeReport, settings: OrdersSettings)
 
 
 def _read(
-    files: Sequence[Path], settings: OrdersSettings, connection: duckdb.DuckDBPyConnection, *, name: str
+    files: Sequence[Path], settings: OrdersSettings, connection: duckdb.DuckDBPyConnection, *, name: str, last_day: int
 ) -> Intake:
     checked, orders = f"{name}_checked", f"{name}_orders"
     connection.execute(checked_table_sql(checked))
@@ -115,7 +129,10 @@ def _read(
         open_source(file, settings.columns, connection, name=f"{name}_{index}") for index, file in enumerate(files)
     ]
     _refuse_mixed_currencies(sources, connection)
-    n_input = sum(_check(source, index, settings, connection, into=checked) for index, source in enumerate(sources))
+    n_input = sum(
+        _check(source, index, settings, connection, into=checked, last_day=last_day)
+        for index, source in enumerate(sources)
+    )
     quarantine = _load_quarantine(checked, [source.file for source in sources], connection)
     n_accepted = _scalar(connection, f"SELECT count(*) FROM {checked} WHERE reason IS NULL")
     if n_accepted + quarantine.height != n_input:
@@ -182,7 +199,13 @@ def _plain(accepted: str) -> str:
 
 
 def _check(
-    source: RawRows, index: int, settings: OrdersSettings, connection: duckdb.DuckDBPyConnection, *, into: str
+    source: RawRows,
+    index: int,
+    settings: OrdersSettings,
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    into: str,
+    last_day: int,
 ) -> int:
     """Append the checked rows of a source to a table and return how many there are."""
     rows = checked_rows_sql(
@@ -191,6 +214,7 @@ def _check(
         clock=load_clock(settings.timezone),
         date_format=settings.date_format,
         file=index,
+        last_day=last_day,
     )
     try:
         n_rows = _scalar(connection, f"INSERT INTO {into} ({CHECKED_COLUMNS}) {rows}")

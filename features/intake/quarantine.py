@@ -50,6 +50,12 @@ REASONS: tuple[Reason, ...] = (
         "the date cannot be read, or lies outside 1970 to 2099",
         "Write dates as 2024-03-31 or 2024-03-31T14:05:00, or set date_format, such as %d/%m/%Y.",
     ),
+    Reason(
+        "future_date",
+        "ordered_at",
+        "the date lies more than a day ahead of today",
+        "Correct the date; a mistyped year is the usual cause.",
+    ),
     Reason("missing_amount", "amount", "the amount is empty", "Give the amount; a free order is 0."),
     Reason(
         "not_a_number",

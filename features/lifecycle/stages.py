@@ -155,22 +155,35 @@ def assign_stage(*, at_day: int) -> tuple[pl.Expr, pl.Expr]:
     return stage, since
 
 
-def can_be_won_back(rule: StageRule, *, horizon_days: int) -> pl.Expr:
-    """Tell whether ordering within the horizon can leave a customer `won_back` at its end.
+def reachable_by_order(rule: StageRule, *, horizon_days: int) -> dict[str, pl.Expr]:
+    """Tell which stages the rule allows at the horizon's end to a customer who orders within it.
 
-    It takes a gap longer than the limit of the order before: the present silence, prolonged to the horizon's last day,
-    or a gap within the horizon against the shortest limit that the rule ever sets.
+    - `first_time_buyer`: none, two order days are behind whoever orders again.
+    - `repeat`: whoever was not loyal before; loyalty, once reached, is not unlearned.
+    - `loyal`: whoever was, or can gather the order days and the tenure by the horizon's last day.
+    - `won_back`: it takes a gap longer than the limit of the order before: the present silence, prolonged to the
+      horizon's last day, or a gap within the horizon against the shortest limit that the rule ever sets.
+    - `at_risk`, `lost`: left to the model.
 
     Args:
         rule: The stage rule that built the table.
         horizon_days: Length of the horizon.
 
     Returns:
-        A boolean expression over a customer table.
+        Stage → a boolean expression over a customer table, for each stage that the rule can exclude.
     """
     longest_within = horizon_days - 1
+    was_loyal = pl.col("loyal_from_day").is_not_null()
+    has_days = pl.col("frequency") + 1 + horizon_days >= rule.loyal_min_order_days
+    has_tenure = pl.col("T_days") + longest_within >= rule.loyal_min_tenure_days
     by_silence = pl.col("days_since_last_order") + longest_within > pl.col("lost_after_days")
-    return by_silence | pl.lit(longest_within > math.floor(rule.lost_after_days * rule.own_rhythm_min_factor))
+    within = longest_within > math.floor(rule.lost_after_days * rule.own_rhythm_min_factor)
+    return {
+        "first_time_buyer": pl.lit(value=False),
+        "repeat": ~was_loyal,
+        "loyal": was_loyal | (has_days & has_tenure),
+        "won_back": by_silence | pl.lit(value=within),
+    }
 
 
 def weighted_quantile(values: np.ndarray, weights: np.ndarray, share: float) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
-from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss, log_loss, mean_tweedie_deviance, roc_auc_score
 
 from training import metrics
 
@@ -94,32 +94,38 @@ def test_nobody() -> None:
     assert math.isnan(metrics.expected_calibration_error(none, none))
 
 
-def test_bootstrap_interval() -> None:
+def test_bootstrap_means() -> None:
     """The interval of a mean agrees with the normal one, and the seed fixes it."""
-    values = np.random.default_rng(1).normal(10, 2, 2000)
-
-    def mean(drawn: metrics.Array) -> float:
-        return float(drawn.mean())
-
-    low, high = metrics.bootstrap_interval(mean, values, n_samples=500, seed=4)
+    values = np.random.default_rng(1).normal(10, 2, (2000, 1))
+    low, high = metrics.percentile_interval(metrics.bootstrap_means(values, n_samples=500, seed=4)[:, 0])
     half_width = 1.645 * 2 / math.sqrt(2000)
     assert (low, high) == pytest.approx((values.mean() - half_width, values.mean() + half_width), abs=0.02)
-    assert (low, high) == metrics.bootstrap_interval(mean, values, n_samples=500, seed=4)
+    again = metrics.bootstrap_means(values, n_samples=500, seed=4)
+    assert np.array_equal(again, metrics.bootstrap_means(values, n_samples=500, seed=4))
+
+
+def test_bootstrap_auc() -> None:
+    """Each draw's AUC is that of the customers drawn, ties and all."""
+    rng = np.random.default_rng(5)
+    y, score = rng.integers(0, 2, 300), rng.integers(0, 20, 300)
+    drawn = metrics.bootstrap_auc(y, score, n_samples=7, seed=6)
+    draws = np.random.default_rng(6)
+    rows = [draws.integers(0, 300, size=300) for _ in range(7)]
+    assert drawn == pytest.approx([metrics.auc(y[drawn_rows], score[drawn_rows]) for drawn_rows in rows])
 
 
 def test_bootstrap_of_undefined() -> None:
     """A metric that no draw defines has a NaN interval instead of a failure."""
-    interval = metrics.bootstrap_interval(metrics.auc, np.ones(9), np.arange(9), n_samples=5, seed=0)
+    interval = metrics.percentile_interval(metrics.bootstrap_auc(np.ones(9), np.arange(9), n_samples=5, seed=0))
     assert math.isnan(interval.low)
     assert math.isnan(interval.high)
 
 
-def test_paired_difference() -> None:
-    """A model against itself differs by exactly nothing; a better one is clear of it."""
-    rng = np.random.default_rng(2)
-    y = rng.integers(0, 2, 800)
-    good, noise = y + rng.normal(0, 1, 800), rng.normal(0, 1, 800)
-    same = metrics.paired_bootstrap_difference(metrics.auc, y, good, good, n_samples=50, seed=3)
-    assert same == (0.0, 0.0, 0.0)
-    better = metrics.paired_bootstrap_difference(metrics.auc, y, good, noise, n_samples=100, seed=3)
-    assert 0 < better.low < better.difference < better.high
+def test_deviance() -> None:
+    """The mean Tweedie deviance is scikit-learn's, with predictions kept above a hundredth of the mean outcome."""
+    observed, predicted = np.array([0.0, 3.0, 40.0, 0.0]), np.array([1.0, 2.0, 30.0, 0.0])
+    kept = np.maximum(predicted, 0.01 * observed.mean())
+    assert metrics.tweedie_deviance(observed, predicted) == pytest.approx(
+        mean_tweedie_deviance(observed, kept, power=1.5)
+    )
+    assert math.isnan(metrics.tweedie_deviance(np.zeros(2), predicted[:2]))

@@ -140,15 +140,21 @@ def _fit_churn(
     inputs: npt.NDArray[np.float64], customer_ids: pl.Series, labels: pl.DataFrame, settings: Settings
 ) -> ChurnModel:
     target = labels["is_churned"].to_numpy().astype(np.int64)
-    if _smallest_class(target, customer_ids, n_classes=2) < settings.training.min_churn_class:
+    rarer = _smallest_class(target, customer_ids, n_classes=2)
+    if rarer < settings.training.min_churn_class:
         return ChurnModel(trees=None, calibrator=ProbabilityCalibrator(), process_weight=1.0)
     seed = settings.training.seed
     held_out = out_of_fold(inputs, target, customer_ids, n_classes=2, seed=seed)
     return ChurnModel(
         trees=fit_trees(inputs, target, n_classes=2, seed=seed),
         calibrator=_fit_calibrator(held_out, target),
-        process_weight=settings.training.process_weight,
+        process_weight=_shrink(settings.training.process_weight, rarer, settings.training.prior_customers),
     )
+
+
+def _shrink(process_weight: float, n_customers: int, prior_customers: int) -> float:
+    """Return the process's weight, drawn to 1 where the trees had few customers of the rarer outcome to learn from."""
+    return 1.0 - (1.0 - process_weight) * n_customers / (n_customers + prior_customers)
 
 
 def _smallest_class(target: npt.NDArray[np.int64], customer_ids: pl.Series, *, n_classes: int) -> int:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.lifecycle.segments import Segments
-from features.lifecycle.stages import STAGES, StageRule, can_be_won_back
+from features.lifecycle.stages import STAGES, StageRule, reachable_by_order
 from features.settings import ValueSettings
 from training.models.churn import ChurnModel
 from training.models.inputs import model_inputs, purchase_summary, stage_codes
@@ -74,9 +74,8 @@ class LifecycleModel:
     def is_reachable(self, table: pl.DataFrame) -> npt.NDArray[np.bool_]:
         """Tell which stages the rule allows at the horizon's end after an order, shape (n, n_stages)."""
         allowed = np.ones((table.height, len(STAGES)), dtype=np.bool_)
-        allowed[:, STAGES.index("first_time_buyer")] = False  # whoever orders again has two order days at least
-        can_be = can_be_won_back(self.stage_rule, horizon_days=self.horizon_days)
-        allowed[:, STAGES.index("won_back")] = table.select(can_be).to_series().to_numpy()
+        for stage, expression in reachable_by_order(self.stage_rule, horizon_days=self.horizon_days).items():
+            allowed[:, STAGES.index(stage)] = table.select(is_allowed=expression)["is_allowed"].to_numpy()
         return allowed
 
     def to_dict(self) -> dict[str, Any]:

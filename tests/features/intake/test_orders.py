@@ -290,3 +290,12 @@ def test_two_currencies(tmp_path: Path) -> None:
         assert read_orders([one], orders_settings(), connection=connection).report.n_accepted == 3
         with pytest.raises(InputError, match="EUR, USD"):
             read_orders([one, two], orders_settings(), connection=connection)
+
+
+def test_future_date(tmp_path: Path) -> None:
+    """An order more than a day ahead of today is quarantined: a mistyped year must not move the end of the data."""
+    path = tmp_path / "orders.csv"
+    path.write_text(HEADER + "a,2026-01-02,1\nb,2026-01-03,1\nc,2062-01-01,1\n")
+    with closing(connect()) as connection:
+        intake = read_orders([path], orders_settings(), connection=connection, today=date(2026, 1, 1))
+        assert refused(intake) == [(3, "ordered_at", "date", "future_date"), (4, "ordered_at", "date", "future_date")]

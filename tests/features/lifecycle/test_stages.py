@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.lifecycle.stages import STAGES, StageRule, can_be_won_back, learn_stage_rule, weighted_quantile
+from features.lifecycle.stages import STAGES, StageRule, learn_stage_rule, reachable_by_order, weighted_quantile
 from features.order_days import build_order_days
 from features.settings import StageSettings, load_settings
 from features.snapshot import Snapshot
@@ -260,12 +260,13 @@ def _after_order(state: tuple[str, int] | None, *, n_days: int, is_loyal: bool) 
 
 @given(order_logs(), rules(), st.integers(1, 200), st.integers(1, 400))
 @settings(max_examples=150, deadline=None)
-def test_won_back_where_possible(orders: pl.DataFrame, rule: StageRule, shift: int, horizon_days: int) -> None:
-    """Whoever orders within the horizon and is won back at its end is one whom `can_be_won_back` lets be."""
+def test_reached_where_possible(orders: pl.DataFrame, rule: StageRule, shift: int, horizon_days: int) -> None:
+    """Whoever orders within the horizon is at its end in a stage that the rule lets an order reach."""
     cutoff_day = CUTOFF_DAY - shift
     table = _stages(orders, cutoff_day, rule=rule, horizon_days=horizon_days)
     then = build_stage_table(nw.from_native(orders.lazy()), Snapshot(cutoff_day + horizon_days), rule=rule)
     came = orders.filter(pl.col("day").is_between(cutoff_day, cutoff_day + horizon_days - 1))["customer_id"]
-    won_back = then.filter(pl.col("stage") == "won_back", pl.col("customer_id").is_in(came.implode()))
-    excluded = table.filter(~can_be_won_back(rule, horizon_days=horizon_days))["customer_id"]
-    assert not set(won_back["customer_id"]) & set(excluded)
+    reached = then.filter(pl.col("customer_id").is_in(came.implode()))
+    for stage, is_reachable in reachable_by_order(rule, horizon_days=horizon_days).items():
+        excluded = table.filter(~is_reachable)["customer_id"]
+        assert not set(reached.filter(pl.col("stage") == stage)["customer_id"]) & set(excluded), stage
