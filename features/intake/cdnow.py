@@ -12,7 +12,7 @@ import polars as pl
 from features.errors import SourceNotFoundError
 from features.intake.request_orders import ORDER_SCHEMA
 
-DEMO_SOURCE = "cdnow_orders.csv"
+DEMO_SOURCE = "the demo's CDNOW log"
 
 
 def write_cdnow_csv(folder: Path) -> Path:
@@ -27,7 +27,7 @@ def write_cdnow_csv(folder: Path) -> Path:
     words = [line.split() for line in _dataset("CDNOW_master.txt").read_text(encoding="ascii").splitlines()[1:]]
     rows = [f"{customer},{_iso(day)},{amount},{n_cds}\n" for customer, day, n_cds, amount in filter(None, words)]
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / DEMO_SOURCE
+    target = folder / "cdnow_orders.csv"
     partial = folder / f".cdnow_orders.{os.getpid()}.partial"
     partial.write_text("customer_id,ordered_at,amount,quantity\n" + "".join(rows), encoding="ascii", newline="\n")
     partial.replace(target)
