@@ -51,7 +51,7 @@ class TrainingSettings(_Section):
     max_train_cutoffs: Positive
     min_history_days: Positive
     min_customers: Positive
-    min_churn_class: Positive
+    min_class_customers: Positive
     process_weight: Share
     prior_customers: Annotated[int, Field(ge=0)]
     bootstrap_samples: Positive

@@ -19,6 +19,7 @@ FLAGS = {
     "no_value": "no repeat order with a value: the order value is the shop's mean",
     "fallback_thresholds": "the shop has too few gaps: stages follow the documented 90/180-day bands",
     "fallback_churn": "the shop has too few churners or returners: churn comes from the purchase process alone",
+    "fallback_next_stage": "too few of some stage: the next stage of those who order comes from counted moves",
     "no_order_expected": "no next order is likelier than not, or it lies too far ahead to date",
 }
 
@@ -86,6 +87,7 @@ def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: pl.Series
         "no_value": pl.col("monetary_value").fill_null(0.0) <= 0,
         "fallback_thresholds": pl.lit(model.stage_rule.is_fallback),
         "fallback_churn": pl.lit(model.churn.trees is None),
+        "fallback_next_stage": pl.lit(model.next_stage.trees is None),
         "no_order_expected": pl.lit(next_order_day.is_null()),
     }
     codes = [pl.when(condition).then(pl.lit(code)) for code, condition in conditions.items()]

@@ -33,7 +33,7 @@ def end_day(cdnow_orders: pl.DataFrame) -> int:
 @pytest.fixture(scope="session")
 def small_settings() -> Settings:
     """The defaults, with three training cutoffs and few examples asked of a class."""
-    return load_settings(overrides={"training": {"max_train_cutoffs": 3, "min_churn_class": 10}})
+    return load_settings(overrides={"training": {"max_train_cutoffs": 3, "min_class_customers": 10}})
 
 
 @pytest.fixture(scope="session")

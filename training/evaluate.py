@@ -12,22 +12,19 @@ import numpy.typing as npt
 import polars as pl
 
 from features.errors import InsufficientHistoryError
-from features.lifecycle.stages import StageRule, learn_stage_rule
-from features.order_days import build_order_days
+from features.lifecycle.stages import StageRule
 from features.settings import Settings
 from features.snapshot import Snapshot, to_date
 from features.table import build_customer_table
 from training import metrics
 from training.bundle import Bundle
-from training.fitters.lifecycle import Examples, fit_lifecycle_model
 from training.labels import build_labels
 from training.ladder import OURS, Predictions, climb, predict
+from training.learn import Advance, learn_at
 from training.models.inputs import stage_codes
-from training.models.lifecycle import LifecycleModel
 from training.splits import Fold, rolling_folds
 
 Metric = Callable[..., float]
-Advance = Callable[[str], None]
 CHAMPION = "champion"
 
 # task → metric → function(outcome, prediction); the first of each task decides.
@@ -90,21 +87,6 @@ class Backtest:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
-    """Everything that may be known at a cutoff: the examples before it, and its customers.
-
-    Args:
-        rule: Stage rule learned from the history before the cutoff.
-        examples: One per training cutoff, youngest first.
-        present: Customer table at the cutoff.
-    """
-
-    rule: StageRule
-    examples: tuple[Examples, ...]
-    present: pl.DataFrame
-
-
 def backtest(
     orders: duckdb.DuckDBPyRelation,
     *,
@@ -159,31 +141,6 @@ def _short_of_cutoffs(n_folds: int, asked: int) -> Iterator[str]:
 
 def _named(advance: Advance, when: str, step: str) -> None:
     advance(f"{when}: {step}")
-
-
-def learn_at(
-    orders: duckdb.DuckDBPyRelation, fold: Fold, *, settings: Settings, advance: Advance = lambda _: None
-) -> tuple[Past, LifecycleModel]:
-    """Learn everything from what was known at the fold's cutoff."""
-    advance("features")
-    past = build_past(orders, fold, settings=settings)
-    model = fit_lifecycle_model(past.examples, past.present, rule=past.rule, settings=settings, advance=advance)
-    return past, model
-
-
-def build_past(orders: duckdb.DuckDBPyRelation, fold: Fold, *, settings: Settings) -> Past:
-    """Build the training examples and the present of one cutoff; the orders at or after it do not exist here."""
-    horizon, limit, seed = settings.training.horizon_days, settings.training.max_fit_customers, settings.training.seed
-    present = Snapshot(fold.cutoff_day, horizon)
-    known = present.known(nw.from_native(orders).lazy())
-    rule = learn_stage_rule(build_order_days(known, present), settings.stages)
-    examples = tuple(
-        Examples(build_customer_table(known, at, rule=rule), build_labels(known, at, rule=rule)).sample(
-            limit, seed=seed
-        )
-        for at in (Snapshot(day, horizon) for day in fold.train_cutoff_days)
-    )
-    return Past(rule, examples, build_customer_table(known, present, rule=rule))
 
 
 def observe(

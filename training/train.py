@@ -1,6 +1,6 @@
 """Training, composed: backtest, learn, seal, log. No step of its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,11 @@ from features.snapshot import Snapshot, to_date, to_day
 from training import tracking
 from training.bundle import Bundle, load_bundle, write_bundle
 from training.champion import bundles_folder, read_champion, read_history
-from training.evaluate import Backtest, backtest, learn_at
+from training.evaluate import Backtest, backtest
 from training.gate import Decision, decide, summarise, to_record
+from training.learn import Advance, learn_at
 from training.plots import plot_gain, plot_reliability
 from training.splits import build_fold
-
-Advance = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,7 +258,7 @@ def test_no_bundle(tmp_path: Path) -> None:
 
 def test_without_trees(cdnow_orders: pl.DataFrame, end_day: int, tmp_path: Path) -> None:
     """A shop with too few churners has a bundle without trees that loads, scores, and says so."""
-    few = load_settings(overrides={"training": {"max_train_cutoffs": 1, "min_churn_class": 1_000_000}})
+    few = load_settings(overrides={"training": {"max_train_cutoffs": 1, "min_class_customers": 1_000_000}})
     folder = write_model(tmp_path, train_model(cdnow_orders, cutoff_day=end_day, settings=few), cutoff_day=end_day)
     assert {path.name for path in folder.iterdir()} == {"manifest.json", "model.json", "golden.json"}
     scores = score_orders(load_bundle(folder), cdnow_orders, cutoff_day=end_day)

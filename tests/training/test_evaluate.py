@@ -13,10 +13,11 @@ from features.snapshot import to_date
 from tests.histories import build_orders
 from training import metrics
 from training.bundle import Bundle, load_bundle, write_bundle
-from training.evaluate import CHAMPION, DECIDING, METRICS, SCHEMA, Backtest, backtest, build_past, learn_at, observe
+from training.evaluate import CHAMPION, DECIDING, METRICS, SCHEMA, Backtest, backtest, observe
 from training.fitters.lifecycle import Examples
 from training.fitters.trees import fit_trees, out_of_fold
 from training.ladder import OURS, RUNGS, Predictions, climb
+from training.learn import build_past, learn_at
 from training.models.inputs import model_inputs
 from training.models.lifecycle import LifecycleModel
 from training.splits import Fold, rolling_folds
@@ -29,7 +30,7 @@ Prepare = Callable[[pl.DataFrame], duckdb.DuckDBPyRelation]
 @pytest.fixture(scope="module")
 def quick() -> Settings:
     """Settings for a short backtest that still learns trees."""
-    training = {"max_train_cutoffs": 2, "min_churn_class": 10, "bootstrap_samples": 20}
+    training = {"max_train_cutoffs": 2, "min_class_customers": 10, "bootstrap_samples": 20}
     return load_settings(overrides={"training": training})
 
 

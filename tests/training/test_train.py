@@ -47,7 +47,7 @@ class Training:
 @pytest.fixture(scope="module")
 def quick() -> Settings:
     """Settings for a short training that still learns trees."""
-    training = {"max_train_cutoffs": 2, "min_churn_class": 10, "bootstrap_samples": 20}
+    training = {"max_train_cutoffs": 2, "min_class_customers": 10, "bootstrap_samples": 20}
     return load_settings(overrides={"training": training})
 
 

@@ -141,7 +141,7 @@ def _fit_churn(
 ) -> ChurnModel:
     target = labels["is_churned"].to_numpy().astype(np.int64)
     rarer = _smallest_class(target, customer_ids, n_classes=2)
-    if rarer < settings.training.min_churn_class:
+    if rarer < settings.training.min_class_customers:
         return ChurnModel(trees=None, calibrator=ProbabilityCalibrator(), process_weight=1.0)
     seed = settings.training.seed
     held_out = out_of_fold(inputs, target, customer_ids, n_classes=2, seed=seed)
@@ -182,7 +182,7 @@ def _fit_next_stage(
     classes, target = np.unique(codes, return_inverse=True)
     rows, ids, seed = inputs[ordered], table["customer_id"].filter(pl.Series(ordered)), settings.training.seed
     smallest = _smallest_class(target, ids, n_classes=classes.size)
-    if classes.size < 3 or smallest < settings.training.min_churn_class:
+    if classes.size < 3 or smallest < settings.training.min_class_customers:
         return NextStageModel(transitions)
     held_out = out_of_fold(rows, target, ids, n_classes=classes.size, seed=seed)
     return NextStageModel(

@@ -39,14 +39,14 @@ def test_one_time_shop() -> None:
 
 def test_too_few_churners(cdnow_orders: pl.DataFrame, end_day: int) -> None:
     """Where churners or returners are fewer than the setting asks, no trees are grown, and the model says so."""
-    model = train_model(cdnow_orders, cutoff_day=end_day, settings=_settings(min_churn_class=1_000_000))
+    model = train_model(cdnow_orders, cutoff_day=end_day, settings=_settings(min_class_customers=1_000_000))
     assert (model.churn.trees, model.churn.process_weight, model.next_stage.trees) == (None, 1.0, None)
 
 
 def test_no_leakage(cdnow_orders: pl.DataFrame, end_day: int) -> None:
     """Orders at or after the cutoff do not enter a training."""
     known = cdnow_orders.filter(pl.col("day") < end_day - 100)
-    settings = _settings(min_churn_class=1_000_000)
+    settings = _settings(min_class_customers=1_000_000)
     models = [train_model(orders, cutoff_day=end_day - 100, settings=settings) for orders in (known, cdnow_orders)]
     assert models[0].to_dict() == models[1].to_dict()
 
