@@ -7,7 +7,6 @@ from pathlib import Path
 import polars as pl
 
 from features.errors import CutoffError, SettingsError
-from features.intake.cdnow import DEMO_SOURCE
 from features.intake.orders import Intake, IntakeReport
 from features.snapshot import to_day
 from serving.csv_export import to_csv
@@ -48,7 +47,7 @@ def scoring_notes(report: IntakeReport, manifest: Manifest, *, as_of: date) -> t
     """Say what a reader of the scores should know about their date, in words; empty where nothing."""
     last, notes = report.last_day, []
     data = manifest.data
-    if data.get("source") == DEMO_SOURCE and data.get("digest") != report.digest:
+    if data.get("is_demo") and data.get("digest") != report.digest:
         notes.append(
             "The champion here is the demo's, trained on the CDNOW log and not on your orders: "
             "train and promote your own before you act on these scores."

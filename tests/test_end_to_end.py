@@ -35,7 +35,7 @@ STAGES = ("first_time_buyer", "repeat", "loyal", "at_risk", "lost", "won_back")
 SETTINGS = "[training]\nbootstrap_samples = 20\nmax_train_cutoffs = 2\ntest_cutoffs = 2\n"
 # So few customers do not tell ours from BG/NBD; this gate lets a near tie through, and the strict one nothing.
 LENIENT_GATE = "[gate]\nchurn_log_loss_margin = 0.02\nnext_stage_log_loss_margin = 0.02\n"
-STRICT_GATE = "[gate]\nchurn_log_loss_margin = -1.0\n"
+STRICT_GATE = "[gate]\nvalue_max_relative_bias = 0.0\n"
 TOLERANCE = 1e-9
 
 

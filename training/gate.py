@@ -106,7 +106,7 @@ def _against_rivals(differences: pl.DataFrame, means: dict[Any, Any], gate: Gate
             yield Reason(holds=False, text=f"{_NAMES[task_name]}: {metric} against {rival_name} cannot be measured")
             continue
         allowed = _margin(task_name, means.get((task_name, rival_name, metric)), gate)
-        holds = difference <= allowed or not _is_clear_of_noise(rows)
+        holds = difference <= allowed or not _is_clear_of_noise(rows, above=min(allowed, 0.0))
         verdict = "beats" if difference < 0 else "is level with" if holds else "loses to"
         yield Reason(
             holds=holds,
@@ -115,15 +115,15 @@ def _against_rivals(differences: pl.DataFrame, means: dict[Any, Any], gate: Gate
         )
 
 
-def _is_clear_of_noise(rows: pl.DataFrame) -> bool:
-    """Tell whether a mean loss over cutoffs is above 0 beyond what drawing other customers would move it.
+def _is_clear_of_noise(rows: pl.DataFrame, *, above: float) -> bool:
+    """Tell whether a mean loss over cutoffs is above a bound by more than drawing other customers would move it.
 
     The half widths of the 90 % intervals add up as independent errors do, in squares.
     """
     measured = rows.drop_nulls(["value", "low", "high"])
     half_widths = ((measured["high"] - measured["low"]) / 2).to_numpy()
     mean = measured["value"].to_numpy().mean() if measured.height else 0.0
-    return bool(mean - np.sqrt(np.square(half_widths).sum()) / max(measured.height, 1) > 0.0)
+    return bool(mean - np.sqrt(np.square(half_widths).sum()) / max(measured.height, 1) > above)
 
 
 def _cutoffs(n_cutoffs: int) -> str:

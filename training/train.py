@@ -82,7 +82,7 @@ def train(
     evaluation = summarise(judged.frame)
     decision = decide(evaluation, settings.gate)
     advance("sealing the bundle")
-    data = {"source": source, **_describe(intake, window, past.present.height)}
+    data = {"is_demo": source == DEMO_SOURCE, **_describe(intake, window, past.present.height)}
     folder = write_bundle(
         bundles_folder(home),
         model,
@@ -153,7 +153,7 @@ def _standing_champion(home: Path, settings: Settings, report: IntakeReport) -> 
     except ModelError as error:
         return None, (f"The standing champion cannot be compared with: {error.problem}",)
     data = champion.manifest.data
-    if data.get("source") == DEMO_SOURCE and data.get("digest") != report.digest:
+    if data.get("is_demo") and data.get("digest") != report.digest:
         return None, ("The standing champion is the demo's, trained on another shop, and is not compared with.",)
     if champion.manifest.horizon_days != settings.training.horizon_days:
         days = champion.manifest.horizon_days

@@ -135,7 +135,7 @@ def test_bundle(first: Training, few_orders: pl.DataFrame) -> None:
     assert first.trained.folder == bundles_folder(first.home) / manifest.version
     assert (manifest.trained_as_of, manifest.horizon_days, manifest.timezone) == ("1998-07-01", 90, "UTC")
     assert manifest.data == {
-        "source": "orders.csv",
+        "is_demo": False,
         "n_orders": few_orders.height,
         "n_customers": N_CUSTOMERS,
         "n_quarantined": 0,
