@@ -236,7 +236,9 @@ def _table(first: str, *others: str, title: str, caption: str | None = None) -> 
 
 
 def _plain_table(frame: pl.DataFrame, *, title: str) -> Table:
-    table = Table(*frame.columns, title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, title_justify="left")
+    for name in frame.columns:
+        table.add_column(name, overflow="fold")
     for row in frame.iter_rows():
         table.add_row(*(Text("–" if cell is None else str(cell)) for cell in row))
     return table
