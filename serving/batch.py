@@ -46,8 +46,7 @@ def score_base(intake: Intake, champion: Bundle, *, as_of: date, timezone: str) 
 def scoring_notes(report: IntakeReport, manifest: Manifest, *, as_of: date) -> tuple[str, ...]:
     """Say what a reader of the scores should know about their date, in words; empty where nothing."""
     last, notes = report.last_day, []
-    data = manifest.data
-    if data.get("is_demo") and data.get("digest") != report.digest:
+    if manifest.is_demo_of_other_orders(report.digest):
         notes.append(
             "The champion here is the demo's, trained on the CDNOW log and not on your orders: "
             "train and promote your own before you act on these scores."

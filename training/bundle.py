@@ -74,6 +74,10 @@ class Manifest:
     libraries: dict[str, str]
     files: dict[str, str]
 
+    def is_demo_of_other_orders(self, digest: str) -> bool:
+        """Tell whether the demo made this bundle, and these orders are not the demo's."""
+        return bool(self.data.get("is_demo")) and self.data.get("digest") != digest
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle:

@@ -1,6 +1,6 @@
 """The rolling backtest: every rung judged on later time than it learned from, as one tidy frame."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -165,51 +165,40 @@ def judge(
 ) -> pl.DataFrame:
     """Measure every model on every task it answers; rows as `SCHEMA`."""
     rows: list[tuple[Any, ...]] = []
+    draws = {"n_samples": settings.training.bootstrap_samples, "seed": settings.training.seed}
     for task, by_name in METRICS.items():
         y = outcomes[task]
         answered = {name: given[task] for name, a in answers.items() if task in (given := _answered(a))}
-        intervals = _draw_intervals(task, answered, y, settings)
+        losses = np.column_stack([LOSSES[task](y, p) for p in answered.values()])
+        means = metrics.bootstrap_means(losses, **draws)
+        drawn = {(name, DECIDING[task]): means[:, i] for i, name in enumerate(answered)}
+        if task == "churn":
+            drawn |= {(name, "auc"): metrics.bootstrap_auc(y, p, **draws) for name, p in answered.items()}
         for name, p in answered.items():
             for metric, function in by_name.items():
-                low, high = intervals.get((name, metric), (None, None))
-                rows.append((cutoff, task, name, metric, function(y, p), low, high, "", y.size))
-        rows.extend((cutoff, *row) for row in _differences(task, answered, y, settings))
+                values = drawn.get((name, metric))
+                interval = (None, None) if values is None else metrics.percentile_interval(values)
+                rows.append((cutoff, task, name, metric, function(y, p), *interval, "", y.size))
+        rows.extend((cutoff, task, OURS, DECIDING[task], *row, y.size) for row in _differences(answered, losses, means))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
-def _draw_intervals(
-    task: str, answered: Mapping[str, npt.NDArray[Any]], y: npt.NDArray[Any], settings: Settings
-) -> dict[tuple[str, str], metrics.Interval]:
-    """Return (model, metric) → interval, for the deciding metric and for the AUC of churn."""
-    draws = _draws(settings)
-    means = metrics.bootstrap_means(_losses(task, answered, y), **draws)
-    drawn = {(name, DECIDING[task]): means[:, i] for i, name in enumerate(answered)}
-    if task == "churn":
-        drawn |= {(name, "auc"): metrics.bootstrap_auc(y, p, **draws) for name, p in answered.items()}
-    return {key: metrics.percentile_interval(values) for key, values in drawn.items()}
-
-
 def _differences(
-    task: str, answered: Mapping[str, npt.NDArray[Any]], y: npt.NDArray[Any], settings: Settings
-) -> Iterator[tuple[Any, ...]]:
-    """Yield ours minus each rival on the deciding metric, paired by customer."""
-    losses = _losses(task, answered, y)
-    ours = list(answered).index(OURS)
-    paired = losses[:, [ours]] - losses
-    means = metrics.bootstrap_means(paired, **_draws(settings))
-    for i, rival in enumerate(answered):
+    models: Iterable[str], losses: npt.NDArray[np.float64], means: npt.NDArray[np.float64]
+) -> Iterator[tuple[float, float, float, str]]:
+    """Yield ours minus each rival, its interval, and the rival: the mean loss, paired by customer and by draw.
+
+    Args:
+        models: Names, ours among them.
+        losses: Shape (n_customers, n_models).
+        means: Mean losses of each draw, shape (n_draws, n_models).
+    """
+    names = list(models)
+    ours = names.index(OURS)
+    for i, rival in enumerate(names):
         if rival != OURS:
-            interval = metrics.percentile_interval(means[:, i])
-            yield task, OURS, DECIDING[task], float(paired[:, i].mean()), *interval, rival, y.size
-
-
-def _losses(task: str, answered: Mapping[str, npt.NDArray[Any]], y: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return each customer's loss under each model, shape (n, n_models): the deciding metric is their mean."""
-    return np.column_stack([LOSSES[task](y, p) for p in answered.values()])
-
-
-def _draws(settings: Settings) -> dict[str, int]:
-    return {"n_samples": settings.training.bootstrap_samples, "seed": settings.training.seed}
+            low, high = metrics.percentile_interval(means[:, ours] - means[:, i])
+            yield float((losses[:, ours] - losses[:, i]).mean()), low, high, rival
 
 
 def _ask_champion(orders: duckdb.DuckDBPyRelation, fold: Fold, champion: Bundle) -> Predictions:

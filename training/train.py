@@ -152,8 +152,7 @@ def _standing_champion(home: Path, settings: Settings, report: IntakeReport) -> 
         champion = load_bundle(read_champion(home))
     except ModelError as error:
         return None, (f"The standing champion cannot be compared with: {error.problem}",)
-    data = champion.manifest.data
-    if data.get("is_demo") and data.get("digest") != report.digest:
+    if champion.manifest.is_demo_of_other_orders(report.digest):
         return None, ("The standing champion is the demo's, trained on another shop, and is not compared with.",)
     if champion.manifest.horizon_days != settings.training.horizon_days:
         days = champion.manifest.horizon_days
