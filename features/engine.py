@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 
-def connect(*, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
+def connect(*, memory_limit: str | None = None, threads: int = 0) -> duckdb.DuckDBPyConnection:
     """Open an empty in-memory database that spills to a temporary directory of its own.
 
     DuckDB creates the spill files when it needs them and removes them when the connection closes;
@@ -16,6 +16,7 @@ def connect(*, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
 
     Args:
         memory_limit: The most memory the database may use, such as "2GB"; None for DuckDB's default.
+        threads: How many it may run; 0 for one per core.
     """
     spill = Path(tempfile.mkdtemp(prefix="lifestage-"))
     atexit.register(shutil.rmtree, spill, ignore_errors=True)
@@ -24,6 +25,8 @@ def connect(*, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
     }
+    if threads:
+        config["threads"] = threads
     if memory_limit is not None:
         config["memory_limit"] = memory_limit
     return duckdb.connect(":memory:", config=config)

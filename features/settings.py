@@ -8,10 +8,10 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from features.errors import SettingsError
@@ -24,22 +24,91 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class OrdersSettings(_Section):
-    """How to read order files."""
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{name!r} is not an IANA time zone such as Europe/Paris") from error
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_known_zone)]
+
+
+class Reading(_Section):
+    """How the values of one source are written. Empty texts mean: find out from the source."""
 
     columns: dict[str, str]
-    timezone: str
+    timezone: Zone
     date_format: str
-    tolerated_quarantine_share: Share
+    number_format: str
+    encoding: str
+    delimiter: str
 
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{name!r} is not an IANA time zone such as Europe/Paris") from error
-        return name
+
+class SourceSettings(_Section):
+    """One source named in `lifestage.toml`: a path, or a database's URL and query. None inherits from its section."""
+
+    path: str = ""
+    url: str = ""
+    query: str = ""
+    columns: dict[str, str] | None = None
+    timezone: Zone | None = None
+    date_format: str | None = None
+    number_format: str | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "SourceSettings":
+        if bool(self.path) == bool(self.url) or bool(self.url) != bool(self.query):
+            raise ValueError("a source has either a path, or a url and a query")
+        return self
+
+    def reading(self, inherited: Reading) -> Reading:
+        """Return how to read this source: its own keys, else those of its section."""
+        own = self.model_dump(exclude={"path", "url", "query"}, exclude_none=True)
+        return Reading(**{**inherited.model_dump(include=set(Reading.model_fields)), **own})
+
+
+class OrdersSettings(Reading):
+    """How to read orders."""
+
+    rows: Literal["auto", "lines", "orders"]
+    lines_min_repeat_share: Share
+    currency: str
+    rates: str
+    tolerated_quarantine_share: Share
+    sources: list[SourceSettings]
+
+    @model_validator(mode="after")
+    def _rates_have_a_currency(self) -> "OrdersSettings":
+        if self.rates and not self.currency:
+            raise ValueError("rates need orders.currency, the currency they convert to")
+        return self
+
+
+class EventsSettings(_Section):
+    """How to read events. One that has no key of its own is read in the shop's time zone."""
+
+    columns: dict[str, str]
+    types: dict[str, str]
+    date_format: str
+    number_format: str
+    encoding: str
+    delimiter: str
+    sources: list[SourceSettings]
+
+    def reading(self, *, timezone: str) -> Reading:
+        """Return how to read event sources, in the shop's time zone."""
+        return Reading(timezone=timezone, **self.model_dump(exclude={"types", "sources"}))
+
+
+class EngineSettings(_Section):
+    """What the embedded database may use."""
+
+    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")]
+    threads: Annotated[int, Field(ge=0)]
 
 
 class TrainingSettings(_Section):
@@ -134,6 +203,8 @@ class Settings(_Section):
     """All settings of one run."""
 
     orders: OrdersSettings
+    events: EventsSettings
+    engine: EngineSettings
     training: TrainingSettings
     stages: StageSettings
     segments: SegmentSettings

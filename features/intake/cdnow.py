@@ -10,13 +10,15 @@ from pathlib import Path
 import polars as pl
 
 from features.errors import SourceNotFoundError
-from features.intake.request_orders import ORDER_SCHEMA
+from features.records import ORDER_SCHEMA
 
 DEMO_SOURCE = "the demo's CDNOW log"
 
 
 def write_cdnow_csv(folder: Path) -> Path:
-    """Write the whole log as a clean CSV, `cdnow_orders.csv`, and return its path.
+    """Write the purchases as a clean CSV, `cdnow_orders.csv`, and return its path.
+
+    A purchase's number in the log is its order id, so that two alike on one day stay two.
 
     Args:
         folder: Where to write; created if absent. A file of that name is replaced atomically.
@@ -25,11 +27,13 @@ def write_cdnow_csv(folder: Path) -> Path:
         SourceNotFoundError: If the lifetimes package is not installed.
     """
     words = [line.split() for line in _dataset("CDNOW_master.txt").read_text(encoding="ascii").splitlines()[1:]]
-    rows = [f"{customer},{_iso(day)},{amount},{n_cds}\n" for customer, day, n_cds, amount in filter(None, words)]
+    purchases = enumerate(filter(None, words), start=1)
+    rows = [f"{number},{who},{_iso(day)},{amount}\n" for number, (who, day, _, amount) in purchases]
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "cdnow_orders.csv"
     partial = folder / f".cdnow_orders.{os.getpid()}.partial"
-    partial.write_text("customer_id,ordered_at,amount,quantity\n" + "".join(rows), encoding="ascii", newline="\n")
+    text = "order_id,customer_id,ordered_at,amount\n" + "".join(rows)
+    partial.write_text(text, encoding="ascii", newline="\n")
     partial.replace(target)
     return target
 

@@ -1,153 +1,201 @@
 """What makes a row an order, as SQL over the raw rows of a source.
 
-Each row comes out with its parsed values and, where it is refused, with the first reason that applies.
+Each row comes out with its parsed values and its fate: an order (or, below 0, a refund) of a customer, a guest's,
+an event of another kind, or the first reason that applies for which it is refused. A row whose type says refund is one
+whatever its sign; of another row that is or may be an order, the sign says it.
 """
 
 # ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+from features.intake.dates import local_sql, stamp_text_sql, utc_sql
+from features.intake.event_types import names_of, plain_type_sql
+from features.intake.numbers import micros_sql, plain_number_sql
 from features.intake.quarantine import REASONS, VALUE_CLASSES
-from features.intake.zones import FIRST_DAY, LAST_DAY, MICROS_PER_DAY, Clock
+from features.intake.sources import RawRows
+from features.intake.values import text_sql
+from features.intake.zones import FIRST_DAY, LAST_DAY, MICROS_PER_DAY, Clock, load_clock
 
 MAX_AMOUNT_MICROS = 1_000_000_000 * 1_000_000
 MAX_CUSTOMER_MICROS = 9_000 * MAX_AMOUNT_MICROS  # what one customer's orders may sum to: exact in 64 bits
-BLANKS = " \t\r\n\v\f\u00a0"
 FIRST_DAY_NUMBER = 0
 LAST_DAY_NUMBER = (LAST_DAY - FIRST_DAY).days
 
-_OFFSET = r"(?:Z| ?UTC| ?[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)"
-_DATE_TIME = r"\d{4}-\d{2}-\d{2}(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?" + _OFFSET + "?)?"
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+ACCEPTED = ("order", "guest", "other_event", "repeat")
+FATES = (*ACCEPTED, *(reason.code for reason in REASONS))
 
-# The decimal is exact; below the largest amount the product errs by less than a quarter, so rounding restores it.
-_MICROS = "round(try_cast(amount AS DECIMAL(18, 6))::DOUBLE * 1e6)::BIGINT"
+_TEXTS = ("order_id", "refund_of", "channel", "category", "currency")
+_MEASURES = ("quantity", "cost")
+_FLOATS = {"DOUBLE"}  # not FLOAT: the shortest decimal of 32 bits is lost in 64
+_EXACT = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
 
-CHECKED_COLUMNS = "file, line, customer_id, ordered_at, day, amount_micros, order_id, reason, value_class"
 
+def checked_columns(given: Collection[str]) -> dict[str, str]:
+    """Return the columns of the table of checked rows, with their DuckDB types.
 
-def checked_table_sql(name: str) -> str:
-    """Return the statement that creates the table of checked rows."""
-    reasons = ", ".join(f"'{reason.code}'" for reason in REASONS)
-    classes = ", ".join(f"'{value_class}'" for value_class in VALUE_CLASSES)
-    return f"""
-        CREATE TEMP TABLE {name} (file USMALLINT, line BIGINT, customer_id VARCHAR, ordered_at TIMESTAMP, day BIGINT,
-            amount_micros BIGINT, order_id VARCHAR, reason ENUM ({reasons}), value_class ENUM ({classes}))"""
+    Args:
+        given: Our names of the columns that any source has; the table has no more than it needs.
+    """
+    columns = {
+        "file": "USMALLINT",
+        "line": "BIGINT",
+        "row_hash": "UBIGINT",
+        "customer_id": "VARCHAR",
+        "ordered_at": "TIMESTAMP",
+        "day": "USMALLINT",
+        "amount_micros": "BIGINT",
+        "fate": f"ENUM ({_listed(FATES)})",
+        "value_class": f"ENUM ({_listed(VALUE_CLASSES)})",
+    }
+    columns |= dict.fromkeys((name for name in _TEXTS if name in given), "VARCHAR")
+    for name in _MEASURES:
+        if name in given:
+            columns |= {f"{name}_micros": "BIGINT", f"is_bad_{name}": "BOOLEAN"}
+    return columns
 
 
 def checked_rows_sql(
-    raw: str, types: Mapping[str, str], *, clock: Clock, date_format: str, file: int, last_day: int = LAST_DAY_NUMBER
+    raw: RawRows, columns: Collection[str], *, clock: Clock, file: int, last_day: int = LAST_DAY_NUMBER
 ) -> str:
     """Return the SELECT that checks the raw rows of one source. One row per raw row, in the columns of the table.
 
     Args:
-        raw: A SELECT of line, fault, and the columns in `types`.
-        types: Our column names → DuckDB type in the source.
-        clock: The shop's clock.
-        date_format: How text dates are written, for strptime; empty for ISO 8601.
+        raw: The rows; naive stamps are read in the time zone of their source.
+        columns: The columns of the table, from `checked_columns`.
+        clock: The shop's, whose midnights part the days.
         file: The number of the source.
         last_day: The last day number on which an order can have happened.
     """
-    order_id = _text("order_id", types["order_id"]) if "order_id" in types else "NULL::VARCHAR"
+    kind, date_format = raw.types["ordered_at"], raw.reading.date_format
+    wall = load_clock(raw.reading.timezone)
     prepared = f"""
-        SELECT line, fault, {_text("customer_id", types["customer_id"])} AS customer_id, {order_id} AS order_id,
-            {_stamp_text(types["ordered_at"])} AS stamp, {_text("amount", types["amount"])} AS amount
-        FROM ({raw})"""
+        SELECT line, fault, row_hash, {text_sql("customer_id", raw.types["customer_id"])} AS customer_id,
+            {stamp_text_sql(kind)} AS stamp, {_given_numbers(raw)}, {_given_texts(raw)}
+        FROM ({raw.sql})"""
     parsed = f"""
-        SELECT *, {_utc(types["ordered_at"], date_format)} AS utc, {_local(types["ordered_at"], date_format)} AS local,
-            amount IS NOT NULL AND regexp_full_match(amount, '{_NUMBER}') AS is_number,
-            CASE WHEN is_number THEN {_MICROS} END AS micros
+        SELECT *, {utc_sql(kind, date_format)} AS utc, {local_sql(kind, date_format)} AS local, {_parsed_numbers(raw)}
         FROM ({prepared})"""
-    timed = f"SELECT *, coalesce(utc, local - ({clock.from_local.sql('local')})) AS us FROM ({parsed})"
-    dated = f"SELECT *, (us + {clock.from_utc.sql('us')}) // {MICROS_PER_DAY} AS day FROM ({timed})"
-    judged = f"SELECT *, {_reason_sql(last_day)} AS reason FROM ({dated})"
-    return f"""
-        SELECT {file} AS file, line, customer_id, make_timestamp(us) AS ordered_at, day, micros AS amount_micros,
-            order_id, reason, {_value_class_sql()} AS value_class
-        FROM ({judged})"""
+    timed = f"SELECT *, coalesce(utc, local - ({wall.from_local.sql('local')})) AS us FROM ({parsed})"
+    dated = f"SELECT *, (us + {clock.from_utc.sql('us')}) // {MICROS_PER_DAY} AS local_day FROM ({timed})"
+    judged = f"SELECT *, {_fate_sql(last_day)} AS fate FROM ({dated})"
+    return f"SELECT {', '.join(_value_sql(column, file) for column in columns)} FROM ({judged})"
 
 
-def _text(column: str, kind: str) -> str:
-    """Trim blanks; empty is NULL. Whole floats, such as ids that once stood beside gaps, lose their `.0`."""
-    as_text = f"{column}::VARCHAR"
-    if kind in {"DOUBLE", "FLOAT"} and column != "amount":
-        whole = f"try_cast({column} AS BIGINT)"
-        as_text = (
-            f"CASE WHEN isnan({column}) THEN NULL WHEN {whole} = {column} THEN {whole}::VARCHAR ELSE {as_text} END"
-        )
-    return f"nullif(trim({as_text}, '{BLANKS}'), '')"
+def _value_sql(column: str, file: int) -> str:
+    """Return the SQL of one column of the table over judged rows."""
+    values = {
+        "file": f"{file}",
+        "ordered_at": "make_timestamp(us)",
+        "day": "try_cast(local_day AS USMALLINT)",
+        "amount_micros": "CASE WHEN is_refund THEN -abs(amount_micros) ELSE amount_micros END",
+        "currency": "upper(currency)",
+        "value_class": _value_class_sql(),
+    }
+    return f"{values.get(column, column)} AS {column}"
 
 
-def _is_native(kind: str) -> bool:
-    return kind == "DATE" or kind.startswith("TIMESTAMP")
+def _given_texts(raw: RawRows) -> str:
+    """Return the SQL of the texts, and of what the type of a row in a log of all that happens says about it."""
+    kinds = {name: text_sql(name, raw.types[name]) if name in raw.types else "NULL::VARCHAR" for name in _TEXTS}
+    listed = ", ".join(f"{sql} AS {name}" for name, sql in kinds.items())
+    if "event_type" not in raw.types:
+        return f"{listed}, false AS is_refund, false AS is_other"
+    plain = plain_type_sql(text_sql("event_type", raw.types["event_type"]))
+    orders, refunds = names_of("purchase"), names_of("refund")
+    return f"""{listed}, {plain} AS plain_type, coalesce(plain_type IN ({_listed(refunds)}), false) AS is_refund,
+        coalesce(plain_type NOT IN ({_listed((*orders, *refunds))}), false) AS is_other"""
 
 
-def _is_aware(kind: str) -> bool:
-    return kind.endswith("WITH TIME ZONE") or kind in {"TIMESTAMPTZ", "TIMESTAMPTZ_NS"}
+def _given_numbers(raw: RawRows) -> str:
+    """Return the SQL of the numbers as they stand: native ones as they are, others as trimmed texts."""
+    return ", ".join(f"{_given(name, kind, raw.types)} AS {name}" for name, kind in _numbers(raw).items())
 
 
-def _stamp_text(kind: str) -> str:
-    return "ordered_at" if _is_native(kind) else _text("ordered_at", kind)
+def _given(name: str, kind: str, types: Mapping[str, str]) -> str:
+    if name not in types:
+        return f"NULL::{kind}"
+    if not _is_number(kind):
+        return text_sql(name, "VARCHAR")
+    # Frames write a missing number as NaN; what is required must be there, though.
+    return f"CASE WHEN NOT isnan({name}) THEN {name} END" if kind in _FLOATS and name in _MEASURES else name
 
 
-def _utc(kind: str, date_format: str) -> str:
-    """Return microseconds since the epoch of stamps that carry an offset, else NULL."""
-    if _is_native(kind):
-        return _micros("stamp") if _is_aware(kind) else "NULL::BIGINT"
-    if date_format:
-        return _micros(_strptime(date_format)) if "%z" in date_format.lower() else "NULL::BIGINT"
-    compact = "replace(replace(replace(stamp, ' UTC', 'Z'), ' +', '+'), ' -', '-')"
-    return f"""CASE WHEN regexp_full_match(stamp, '{_DATE_TIME.removesuffix("?)?")})')
-        THEN {_micros(f"try_cast({compact} AS TIMESTAMPTZ)")} END"""
+def _parsed_numbers(raw: RawRows) -> str:
+    """Return the SQL of the plain numbers, NULL where a value is none, and of their exact millionths."""
+    return ", ".join(
+        f"""{_plain(name, kind, raw.reading.number_format)} AS {name}_number,
+            {_micros(f"{name}_number", kind)} AS {name}_wide,
+            CASE WHEN {name}_wide BETWEEN -{MAX_AMOUNT_MICROS} AND {MAX_AMOUNT_MICROS} THEN {name}_wide END
+                AS {name}_micros, {name} IS NOT NULL AND {name}_micros IS NULL AS is_bad_{name}"""
+        for name, kind in _numbers(raw).items()
+    )
 
 
-def _local(kind: str, date_format: str) -> str:
-    """Return microseconds of the wall clock of stamps without an offset, else NULL."""
-    if _is_native(kind):
-        return "NULL::BIGINT" if _is_aware(kind) else _micros("try_cast(stamp AS TIMESTAMP)")
-    if date_format:
-        return "NULL::BIGINT" if "%z" in date_format.lower() else _micros(_strptime(date_format))
-    return f"""CASE WHEN utc IS NULL AND regexp_full_match(stamp, '{_DATE_TIME}')
-        THEN {_micros("try_cast(stamp AS TIMESTAMP)")} END"""
+def _numbers(raw: RawRows) -> Mapping[str, str]:
+    return {name: raw.types.get(name, "DOUBLE") for name in ("amount", *_MEASURES)}
 
 
-def _micros(stamp: str) -> str:
-    """Return microseconds since the epoch; infinite stamps have none."""
-    return f"CASE WHEN isfinite({stamp}) THEN epoch_us({stamp}) END"
+def _is_number(kind: str) -> bool:
+    return kind in _FLOATS | _EXACT or kind.startswith("DECIMAL")
 
 
-def _strptime(date_format: str) -> str:
-    literal = date_format.replace("'", "''")
-    return f"try_strptime(stamp, '{literal}')"
+def _plain(name: str, kind: str, number_format: str) -> str:
+    if kind in _FLOATS:
+        return f"CASE WHEN isfinite({name}) THEN {name} END"
+    if _is_number(kind):
+        return name
+    return plain_number_sql(name, number_format if kind == "VARCHAR" else "1234.50")
 
 
-def _reason_sql(last_day: int) -> str:
+def _micros(number: str, kind: str) -> str:
+    """Return the SQL of exact millionths, rounded half away from zero.
+
+    A float means the shortest decimal that names it. Up to the greatest amount, that decimal's millionths differ from
+    the float's by less than a quarter, so a float's that are as near to a whole number round to the same; only the
+    others go by their text.
+    """
+    if kind not in _FLOATS:
+        return micros_sql(number)
+    return f"""CASE WHEN abs({number}) <= {MAX_AMOUNT_MICROS // 1_000_000}
+            AND abs({number} * 1e6 - round({number} * 1e6)) < 0.25 THEN round({number} * 1e6)::BIGINT
+        ELSE {micros_sql(f"{number}::VARCHAR")} END"""
+
+
+def _fate_sql(last_day: int) -> str:
     return f"""CASE
-        WHEN fault IN ('unmatched quote', 'not UTF-8') THEN 'unreadable_row'
-        WHEN fault IS NOT NULL THEN 'wrong_number_of_columns'
-        WHEN customer_id IS NULL THEN 'missing_customer_id'
+        WHEN fault IN ('too few values', 'too many values') THEN 'wrong_number_of_columns'
+        WHEN fault IS NOT NULL THEN 'unreadable_row'
+        WHEN is_other THEN 'other_event'
+        WHEN customer_id IS NULL AND stamp IS NULL AND amount IS NULL THEN 'missing_customer_id'
         WHEN stamp IS NULL THEN 'missing_ordered_at'
-        WHEN us IS NULL OR day NOT BETWEEN {FIRST_DAY_NUMBER} AND {LAST_DAY_NUMBER} THEN 'bad_date'
-        WHEN day > {last_day} THEN 'future_date'
+        WHEN us IS NULL OR local_day NOT BETWEEN {FIRST_DAY_NUMBER} AND {LAST_DAY_NUMBER} THEN 'bad_date'
+        WHEN local_day > {last_day} THEN 'future_date'
         WHEN amount IS NULL THEN 'missing_amount'
-        WHEN NOT is_number THEN 'not_a_number'
-        WHEN starts_with(amount, '-') AND micros IS DISTINCT FROM 0 THEN 'negative_amount'
-        WHEN micros IS NULL OR micros > {MAX_AMOUNT_MICROS} THEN 'amount_out_of_range'
-        END"""
+        WHEN amount_number IS NULL THEN 'not_a_number'
+        WHEN amount_micros IS NULL THEN 'amount_out_of_range'
+        WHEN is_refund AND amount_micros = 0 THEN 'other_event'
+        WHEN customer_id IS NULL THEN 'guest'
+        ELSE 'order' END"""
 
 
 def _value_class_sql() -> str:
-    return """CASE
-        WHEN reason IS NULL THEN NULL
-        WHEN fault IS NOT NULL THEN fault
-        WHEN starts_with(reason, 'missing_') THEN 'empty'
-        WHEN reason = 'negative_amount' THEN 'negative'
-        WHEN reason = 'amount_out_of_range' THEN 'huge'
-        WHEN reason = 'future_date' THEN 'date'
-        WHEN reason = 'bad_date' THEN
+    text = "amount::VARCHAR"
+    return f"""CASE
+        WHEN fate IN ({_listed(ACCEPTED)}) THEN NULL
+        WHEN fault IN ({_listed(VALUE_CLASSES)}) THEN fault
+        WHEN fault IS NOT NULL THEN 'unreadable'
+        WHEN starts_with(fate, 'missing_') THEN 'empty'
+        WHEN fate = 'amount_out_of_range' THEN 'huge'
+        WHEN fate = 'future_date' THEN 'date'
+        WHEN fate = 'bad_date' THEN
             CASE WHEN us IS NOT NULL THEN 'date' WHEN regexp_full_match(stamp::VARCHAR, '[0-9.]+') THEN 'number'
             ELSE 'text' END
-        WHEN regexp_full_match(lower(amount), '[+-]?(nan|inf|infinity)') THEN 'not finite'
-        WHEN regexp_full_match(amount, '[+-]?[0-9.,]*[0-9][0-9.,]*') THEN 'number with comma'
-        WHEN regexp_matches(amount, '[0-9]') THEN 'number with text'
+        WHEN regexp_full_match(lower({text}), '[+-]?(nan|inf|infinity)') THEN 'not finite'
+        WHEN regexp_full_match({text}, '[+-]?[0-9.,]*[0-9][0-9.,]*') THEN 'number with comma'
+        WHEN regexp_matches({text}, '[0-9]') THEN 'number with text'
         ELSE 'text' END"""
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

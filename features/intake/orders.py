@@ -1,76 +1,78 @@
-"""Anyone's order files in, validated orders and a report on every row out."""
+"""Anyone's orders in, validated orders, refunds and items and a report on every row out."""
 
 # ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
 
-import hashlib
-import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from itertools import count
 from pathlib import Path
 
 import duckdb
-import polars as pl
 
-from features.errors import EmptySourceError, InputError, QuarantineShareError, SettingsError
-from features.intake.checks import (
-    CHECKED_COLUMNS,
-    LAST_DAY_NUMBER,
-    MAX_CUSTOMER_MICROS,
-    checked_rows_sql,
-    checked_table_sql,
+from features.errors import EmptySourceError, InputError, QuarantineShareError
+from features.intake.checks import ACCEPTED, LAST_DAY_NUMBER, MAX_CUSTOMER_MICROS, checked_columns, checked_rows_sql
+from features.intake.columns import ORDER_COLUMNS
+from features.intake.currencies import settle_currencies
+from features.intake.entries import (
+    create_refunds,
+    entries_sql,
+    find_shared_orders,
+    items_sql,
+    mark_repeats,
+    settle_whole_orders,
 )
-from features.intake.quarantine import REASONS, count_by_reason, quarantine_frame
+from features.intake.quarantine import REASONS, examples_sql, quarantine_sql
+from features.intake.report import Intake, IntakeReport, build_report, find_refund_effect
 from features.intake.sources import RawRows, find_sources, open_source
-from features.intake.zones import FIRST_DAY, load_clock
+from features.intake.zones import load_clock
+from features.records import ORDER_OPTIONS, REFUND_SCHEMA, Records
 from features.settings import OrdersSettings
 from features.snapshot import to_day
 
+__all__ = ["Intake", "IntakeReport", "read_orders", "refuse_above_tolerated_share"]
+
 _numbers = count(1)
-_SHOWN_CURRENCIES = 5
 _TOLERATED_DAYS_AHEAD = 1  # somewhere it is tomorrow already
-_CURRENCY_CODE = re.compile("[A-Z]{3}")
+_ROWS_NOTES = {
+    "lines": "Rows of one order_id and day add up, for {share:.0%} of the orders stand on several rows;"
+    ' if each row is a whole order, set orders.rows = "orders".',
+    "orders": "Each row is a whole order, for {share:.0%} of the orders stand on several rows;"
+    ' if rows of one order_id are its parts, set orders.rows = "lines".',
+}
 
 
 @dataclass(frozen=True, slots=True)
-class IntakeReport:
-    """What became of every input row.
+class _Work:
+    """The tables of one intake, all of whose names begin with `name`, and what is known of them."""
 
-    Attributes:
-        n_input: Rows in the files, headers and blank lines aside.
-        n_accepted: Rows that are valid.
-        n_quarantined: Rows that were refused; with the accepted ones they make up the input exactly.
-        n_orders: Orders, after lines of one order were added up; equal to `n_accepted` without order ids.
-        first_day: Local date of the first order; None without any.
-        last_day: Local date of the last order; None without any.
-        digest: A hash of the orders that does not depend on their sequence, for lineage.
-        by_reason: Reason code → refused rows.
-        quarantine: One row per refused row: file, line, column, value_class, reason, remedy.
-    """
+    connection: duckdb.DuckDBPyConnection
+    name: str
+    sources: Sequence[RawRows]
 
-    n_input: int
-    n_accepted: int
-    n_quarantined: int
-    n_orders: int
-    first_day: date | None
-    last_day: date | None
-    digest: str
-    by_reason: Mapping[str, int]
-    quarantine: pl.DataFrame
+    @property
+    def checked(self) -> str:
+        return f"{self.name}_checked"
 
+    @property
+    def files(self) -> list[str]:
+        return [source.file for source in self.sources]
 
-@dataclass(frozen=True, slots=True)
-class Intake:
-    """Validated orders, with the report on how they came about.
+    @property
+    def given(self) -> set[str]:
+        return {column for source in self.sources for column in source.types}
 
-    Attributes:
-        orders: customer_id, ordered_at (naive, UTC), day (local, since 1970-01-01), amount_micros. One row per order.
-        report: What became of every input row.
-    """
+    @property
+    def columns(self) -> dict[str, str]:
+        return checked_columns(self.given)
 
-    orders: duckdb.DuckDBPyRelation
-    report: IntakeReport
+    def fetch(self, sql: str) -> list[tuple[int, ...]]:
+        return self.connection.execute(sql).fetchall()
+
+    def create(self, table: str, sql: str) -> str:
+        self.connection.execute(f"CREATE TEMP TABLE {self.name}_{table} AS {sql}")
+        return f"{self.name}_{table}"
 
 
 def read_orders(
@@ -80,26 +82,29 @@ def read_orders(
     connection: duckdb.DuckDBPyConnection,
     today: date | None = None,
 ) -> Intake:
-    """Read order files into validated orders; set aside every row that is none, with its reason.
+    """Read anyone's orders into validated records; set aside every row that is none, with its reason.
 
     Args:
-        paths: CSV or Parquet files, or glob patterns.
-        settings: How to read them.
-        connection: The database in which the orders are materialised; the result lives as long as it does.
+        paths: Files, glob patterns or folders; may be empty where the settings name sources.
+        settings: Further sources, and how to read them.
+        connection: The database in which the records are materialised; the result lives as long as it does.
         today: Orders more than a day later are quarantined; None lets every date pass.
 
     Raises:
-        InputError: If a file is missing, empty, not a table, or lacks a column, or if the orders are in more than one
-            currency.
-        SettingsError: If the column mapping or the date format is not valid.
+        InputError: If a source is missing, empty, not a table, or lacks a column; if the orders are in more than one
+            currency and there are no rates; or if no row names a customer.
+        SettingsError: If the column mapping or a format is not valid.
     """
-    _refuse_bad_date_format(settings.date_format, connection)
     name = f"intake_{next(_numbers)}"
+    kept: tuple[str, ...] = ()
     try:
-        last_day = LAST_DAY_NUMBER if today is None else to_day(today) + _TOLERATED_DAYS_AHEAD
-        return _read(find_sources(paths), settings, connection, name=name, last_day=last_day)
+        sources = find_sources(paths, settings.sources, inherited=settings)
+        opened = [open_source(s, connection, names=ORDER_COLUMNS, name=f"{name}_{i}") for i, s in enumerate(sources)]
+        intake = _read(_Work(connection, name, opened), settings, today=today)
+        kept = tuple(f"{name}_{table}" for table in ("entries", "refunds", "items", "quarantine"))
+        return intake
     finally:
-        _drop_tables(connection, prefix=f"{name}_", keep=f"{name}_orders")
+        _drop_tables(connection, prefix=f"{name}_", keep=kept)
 
 
 def refuse_above_tolerated_share(report: IntakeReport, settings: OrdersSettings) -> None:
@@ -120,158 +125,179 @@ def refuse_above_tolerated_share(report: IntakeReport, settings: OrdersSettings)
     )
 
 
-def _read(
-    files: Sequence[Path], settings: OrdersSettings, connection: duckdb.DuckDBPyConnection, *, name: str, last_day: int
-) -> Intake:
-    checked, orders = f"{name}_checked", f"{name}_orders"
-    connection.execute(checked_table_sql(checked))
-    sources = [
-        open_source(file, settings.columns, connection, name=f"{name}_{index}") for index, file in enumerate(files)
+def _read(work: _Work, settings: OrdersSettings, *, today: date | None) -> Intake:
+    n_rows = _check(work, settings, today=today)
+    settle_currencies(work.checked, work.columns, settings, work.connection, name=f"{work.name}_currency")
+    _refuse_guests_alone(work)
+    mark_repeats(work.checked, work.columns, work.connection)
+    rows_are, note = _settle_order_ids(work, settings)
+    _refuse_endless_sums(work)
+    fates = _count_fates(work, n_rows)
+    notes = (*_source_notes(work.sources), *note, *_repeat_notes(fates), *_bad_value_notes(work))
+    records, refunds = _materialise(work, rows_are)
+    quarantine = f"{work.name}_quarantine"
+    report = build_report(
+        records,
+        fates=fates,
+        files=work.files,
+        effect=find_refund_effect(records.orders.to_native(), refunds),
+        examples=work.connection.sql(quarantine_sql(examples_sql(quarantine), work.files)).pl(),
+        rows_are=rows_are,
+        notes=notes,
+    )
+    return Intake(
+        records=records,
+        orders=records.orders.to_native(),
+        quarantine=work.connection.sql(quarantine_sql(quarantine, work.files)),
+        report=report,
+    )
+
+
+def _check(work: _Work, settings: OrdersSettings, *, today: date | None) -> list[int]:
+    """Fill the table of checked rows and return how many there are of each source."""
+    last_day = LAST_DAY_NUMBER if today is None else to_day(today) + _TOLERATED_DAYS_AHEAD
+    columns, clock = work.columns, load_clock(settings.timezone)
+    types = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+    work.connection.execute(f"CREATE TEMP TABLE {work.checked} ({types})")
+    return [
+        _insert(work, source.file, checked_rows_sql(source, columns, clock=clock, file=file, last_day=last_day))
+        for file, source in enumerate(work.sources)
     ]
-    _refuse_mixed_currencies(sources, connection)
-    n_input = sum(
-        _check(source, index, settings, connection, into=checked, last_day=last_day)
-        for index, source in enumerate(sources)
-    )
-    quarantine = _load_quarantine(checked, [source.file for source in sources], connection)
-    n_accepted = _scalar(connection, f"SELECT count(*) FROM {checked} WHERE reason IS NULL")
-    if n_accepted + quarantine.height != n_input:
-        raise AssertionError(f"{n_input} rows came in, {n_accepted} + {quarantine.height} came out")
-    _refuse_endless_sums(checked, connection)
-    has_order_ids = any("order_id" in source.types for source in sources)
-    accepted = f"SELECT * FROM {checked} WHERE reason IS NULL"
-    connection.execute(
-        f"CREATE TEMP TABLE {orders} AS {group_lines_sql(accepted) if has_order_ids else _plain(accepted)}"
-    )
-    relation = connection.sql(f"SELECT customer_id, ordered_at, day, amount_micros FROM {orders}")
-    first, last, n_orders, digest = summarise_orders(relation)
-    report = IntakeReport(
-        n_input=n_input,
-        n_accepted=n_accepted,
-        n_quarantined=quarantine.height,
-        n_orders=n_orders,
-        first_day=_date(first),
-        last_day=_date(last),
-        digest=digest,
-        by_reason=count_by_reason(quarantine),
-        quarantine=quarantine,
-    )
-    return Intake(orders=relation, report=report)
 
 
-def _refuse_mixed_currencies(sources: Sequence[RawRows], connection: duckdb.DuckDBPyConnection) -> None:
-    selects = [f"SELECT currency::VARCHAR AS currency FROM ({s.sql})" for s in sources if "currency" in s.types]
-    if not selects:
-        return
-    codes = connection.execute(f"""
-        SELECT DISTINCT upper(trim(currency)) FROM ({" UNION ALL ".join(selects)})
-        WHERE trim(currency) <> '' ORDER BY 1 LIMIT {_SHOWN_CURRENCIES + 1}""").fetchall()
-    if len(codes) > 1:
-        shown = ", ".join(code for (code,) in codes[:_SHOWN_CURRENCIES] if _CURRENCY_CODE.fullmatch(code))
+def _insert(work: _Work, file: str, rows: str) -> int:
+    try:
+        n_rows = work.fetch(f"INSERT INTO {work.checked} {rows}")[0][0]
+    except duckdb.Error as error:  # its text may quote customer data
         raise InputError(
-            f"The orders are in more than one currency ({shown}, …); such amounts do not add up.",
-            remedy="Convert them to one currency, or give the orders of one currency.",
+            f"{file} cannot be read to its end ({type(error).__name__}).",
+            remedy="Write the file again, as CSV in UTF-8 or as Parquet.",
+        ) from None
+    if n_rows == 0:
+        raise EmptySourceError(f"{file} has column names but no rows.", remedy="Give a file that holds orders.")
+    return n_rows
+
+
+def _refuse_guests_alone(work: _Work) -> None:
+    [(n_orders, n_guests)] = work.fetch(
+        f"SELECT count(*) FILTER (fate = 'order'), count(*) FILTER (fate = 'guest') FROM {work.checked}"
+    )
+    if n_guests and not n_orders:
+        raise InputError(
+            f"No row of {work.sources[0].file} names a customer.",
+            remedy="Give the customer of each order, or map the column that names them to customer_id.",
         )
 
 
-def _refuse_endless_sums(checked: str, connection: duckdb.DuckDBPyConnection) -> None:
-    greatest = connection.execute(f"""
-        SELECT max(total) FROM (
-            SELECT sum(amount_micros) AS total FROM {checked} WHERE reason IS NULL GROUP BY customer_id
-        )""").fetchall()[0][0]
-    if greatest is not None and greatest > MAX_CUSTOMER_MICROS:
+def _settle_order_ids(work: _Work, settings: OrdersSettings) -> tuple[str, tuple[str, ...]]:
+    """Decide what rows of one order id are, settle those that are whole orders, and say how it was decided."""
+    if "order_id" not in work.given:
+        return "", ()
+    if settings.rows == "lines":
+        return "lines", ()
+    shared = f"{work.name}_shared"
+    share = find_shared_orders(work.checked, work.connection, name=shared)
+    rows_are = "lines" if settings.rows == "auto" and share >= settings.lines_min_repeat_share else "orders"
+    if rows_are == "orders":
+        settle_whole_orders(work.checked, shared, work.columns, work.connection)
+    is_plain = settings.rows == "orders" or share == 0.0
+    return rows_are, () if is_plain else (_ROWS_NOTES[rows_are].format(share=share),)
+
+
+def _refuse_endless_sums(work: _Work) -> None:
+    """Refuse customers whose sums would not fit; only where the sum of all would not either, each is summed."""
+    measures = [column for column in work.columns if column.endswith("_micros")]
+    sums = ", ".join(f"sum(abs({column}))" for column in measures)
+    greatest = ", ".join(f"max({column})" for column in measures)
+    of_all = f"SELECT {sums} FROM {work.checked} WHERE fate = 'order'"
+    if not _exceeds(work.fetch(of_all)[0]):
+        return
+    named = ", ".join(f"sum(abs({column})) AS {column}" for column in measures)
+    each = f"SELECT {named} FROM {work.checked} WHERE fate = 'order' GROUP BY customer_id"
+    if _exceeds(work.fetch(f"SELECT {greatest} FROM ({each})")[0]):
         raise InputError(
             f"The orders of one customer sum to more than {MAX_CUSTOMER_MICROS // 1_000_000:,}.",
             remedy="Give amounts in a larger unit, such as thousands; or see whether guests share one customer_id.",
         )
 
 
-def group_lines_sql(accepted: str) -> str:
-    """Add up the lines of one customer's order. One row per order; lines without an id stay as they are."""
-    return f"""
-        SELECT customer_id, min(ordered_at) AS ordered_at, min(day) AS day, sum(amount_micros)::BIGINT AS amount_micros
-        FROM ({accepted}) WHERE order_id IS NOT NULL GROUP BY customer_id, order_id
-        UNION ALL {_plain(accepted)} AND order_id IS NULL"""
+def _exceeds(sums: Sequence[int | None]) -> bool:
+    return any(total is not None and total > MAX_CUSTOMER_MICROS for total in sums)
 
 
-def _plain(accepted: str) -> str:
-    return f"SELECT customer_id, ordered_at, day, amount_micros FROM ({accepted}) WHERE true"
+def _count_fates(work: _Work, n_rows: Sequence[int]) -> list[Counter[str]]:
+    """Count the rows of each source by what became of them; none is lost, none is told twice."""
+    fates: list[Counter[str]] = [Counter() for _ in work.sources]
+    for file, fate, n in work.connection.execute(
+        f"SELECT file, fate::VARCHAR, count(*) FROM {work.checked} GROUP BY ALL"
+    ).fetchall():
+        fates[file][fate] = n
+    if [source.total() for source in fates] != list(n_rows):
+        raise AssertionError(f"{n_rows} rows came in, {[source.total() for source in fates]} came out")
+    return fates
 
 
-def _check(
-    source: RawRows,
-    index: int,
-    settings: OrdersSettings,
-    connection: duckdb.DuckDBPyConnection,
-    *,
-    into: str,
-    last_day: int,
-) -> int:
-    """Append the checked rows of a source to a table and return how many there are."""
-    rows = checked_rows_sql(
-        source.sql,
-        source.types,
-        clock=load_clock(settings.timezone),
-        date_format=settings.date_format,
-        file=index,
-        last_day=last_day,
+def _source_notes(sources: Sequence[RawRows]) -> Iterator[str]:
+    """Yield what was found out about the sources, each once."""
+    files: dict[str, list[str]] = {}
+    for source in sources:
+        for note in source.notes:
+            files.setdefault(note, []).append(source.file)
+    for note, named in files.items():
+        others = f" and {len(named) - 1} more" if len(named) > 1 else ""
+        yield f"{named[0]}{others}: {note}."
+
+
+def _repeat_notes(fates: Sequence[Counter[str]]) -> Iterator[str]:
+    if n_repeats := sum(fate["repeat"] for fate in fates):
+        yield (
+            f"Rows that repeat another one count once ({n_repeats:,}); what was ordered twice needs something"
+            " that tells the rows apart, such as an order_id."
+        )
+
+
+def _bad_value_notes(work: _Work) -> Iterator[str]:
+    for name in ("quantity", "cost"):
+        if name not in work.given:
+            continue
+        n_bad = work.fetch(f"SELECT count(*) FROM {work.checked} WHERE fate = 'order' AND is_bad_{name}")[0][0]
+        if n_bad:
+            yield f"{name} counts as unknown where it is not a plain number up to 1,000,000,000 (rows: {n_bad:,})."
+
+
+def _materialise(work: _Work, rows_are: str) -> tuple[Records, duckdb.DuckDBPyRelation | None]:
+    """Turn the checked rows into the tables that stay. Returns the records, and the refunds with what they empty."""
+    columns, connection = work.columns, work.connection
+    refused = f"fate NOT IN {ACCEPTED}"
+    work.create("quarantine", f"SELECT file, line, value_class, fate AS reason FROM {work.checked} WHERE {refused}")
+    entries = work.create("entries", entries_sql(work.checked, columns, add_up=rows_are == "lines"))
+    items = work.create("items", items_sql(work.checked, columns)) if work.given & {"category", "quantity"} else None
+    connection.execute(f"DROP TABLE {work.checked}")
+    refunds = _match_refunds(work, entries)
+    for column in columns.keys() & {"order_id", "refund_of"}:
+        connection.execute(f"ALTER TABLE {entries} DROP COLUMN {column}")
+    kept = ["customer_id", "ordered_at", "day::BIGINT AS day", "amount_micros"]
+    kept += [column for column in ORDER_OPTIONS if column in columns]
+    records = Records.wrap(
+        connection.sql(f"SELECT {', '.join(kept)} FROM {entries} WHERE amount_micros >= 0"),
+        refunds=refunds and refunds.select(*REFUND_SCHEMA),
+        items=items and connection.sql(f"SELECT * REPLACE (day::BIGINT AS day) FROM {items}"),
     )
-    try:
-        n_rows = _scalar(connection, f"INSERT INTO {into} ({CHECKED_COLUMNS}) {rows}")
-    except duckdb.Error as error:  # its text may quote customer data
-        raise InputError(
-            f"{source.file} cannot be read to its end ({type(error).__name__}).",
-            remedy="Write the file again, as CSV in UTF-8 or as Parquet.",
-        ) from None
-    if n_rows == 0:
-        raise EmptySourceError(f"{source.file} has column names but no rows.", remedy="Give a file that holds orders.")
-    return n_rows
+    return records, refunds
 
 
-def _load_quarantine(checked: str, files: Sequence[str], connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    refused = connection.sql(f"""
-        SELECT file::INTEGER AS file, line, value_class::VARCHAR AS value_class, reason::VARCHAR AS reason
-        FROM {checked} WHERE reason IS NOT NULL ORDER BY ALL""").pl()
-    return quarantine_frame(
-        refused.with_columns(pl.col("file").replace_strict(dict(enumerate(files)), return_dtype=pl.String))
-    )
+def _match_refunds(work: _Work, entries: str) -> duckdb.DuckDBPyRelation | None:
+    if not work.fetch(f"SELECT 1 FROM {entries} WHERE amount_micros < 0 LIMIT 1"):
+        return None
+    refunds = f"{work.name}_refunds"
+    create_refunds(entries, work.columns, work.connection, name=refunds)
+    return work.connection.table(refunds)
 
 
-def summarise_orders(orders: duckdb.DuckDBPyRelation) -> tuple[int | None, int | None, int, str]:
-    """Return first and last day, the number of orders, and their digest.
-
-    The digest adds up one hash per order, so it does not depend on their sequence.
-    """
-    row = orders.aggregate("""
-        min(day), max(day), count(*), coalesce(sum(md5_number_lower(concat_ws(
-            chr(31), customer_id, epoch_us(ordered_at), day, amount_micros))::HUGEINT), 0)""").fetchall()[0]
-    first, last, n_orders, total = row
-    return first, last, int(n_orders), hashlib.sha256(f"{n_orders}:{int(total)}".encode()).hexdigest()
-
-
-def _date(day: int | None) -> date | None:
-    return None if day is None else FIRST_DAY + timedelta(days=day)
-
-
-def _refuse_bad_date_format(date_format: str, connection: duckdb.DuckDBPyConnection) -> None:
-    if not date_format:
-        return
-    try:
-        connection.execute("SELECT strftime(TIMESTAMP '2024-03-31', ?)", [date_format]).fetchall()
-    except duckdb.Error:
-        raise SettingsError(
-            f"Setting orders.date_format is {date_format!r}, which is not a strptime format.",
-            remedy="Write it with codes such as %d/%m/%Y or %Y%m%d %H:%M.",
-        ) from None
-
-
-def _drop_tables(connection: duckdb.DuckDBPyConnection, *, prefix: str, keep: str) -> None:
+def _drop_tables(connection: duckdb.DuckDBPyConnection, *, prefix: str, keep: Collection[str]) -> None:
     tables = connection.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, ?) AND table_name <> ?", [prefix, keep]
+        "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, ?)", [prefix]
     ).fetchall()
     for (table,) in tables:
-        connection.execute(f'DROP TABLE "{table}"')
-
-
-def _scalar(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
-    return int(connection.execute(sql).fetchall()[0][0])
+        if table not in keep:
+            connection.execute(f'DROP TABLE "{table}"')

@@ -1,9 +1,25 @@
 """Why a row cannot be used, as data; and how many such rows are too many."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+# ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
 
-import polars as pl
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+
+from features.errors import InputError
+
+
+class HasQuarantine(Protocol):
+    """An intake, of orders or of events."""
+
+    @property
+    def quarantine(self) -> duckdb.DuckDBPyRelation:
+        """One row per refused row: file, line, column, value_class, reason, remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +44,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         "unreadable_row",
         "",
-        "the quotes of the line do not match, or it is not UTF-8 text",
+        "the line cannot be read: its quotes do not match, or its text is damaged",
         "Write the file again as UTF-8, with every quote closed and quotes inside a value doubled.",
     ),
     Reason(
@@ -40,8 +56,8 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         "missing_customer_id",
         "customer_id",
-        "the customer is empty",
-        "Guest orders cannot be followed over time; give the customer where there is one.",
+        "the row is empty",
+        "Leave empty rows out; a row with a date and an amount, but no customer, counts as a guest's.",
     ),
     Reason("missing_ordered_at", "ordered_at", "the date is empty", "Give the date of the order."),
     Reason(
@@ -61,51 +77,94 @@ REASONS: tuple[Reason, ...] = (
         "not_a_number",
         "amount",
         "the amount is not a plain number",
-        "Write amounts as 1234.50: a decimal point, no thousands separators, no currency sign.",
-    ),
-    Reason(
-        "negative_amount",
-        "amount",
-        "the amount is below zero",
-        "Leave refunds out, or subtract them from the order that they refund.",
+        "Write amounts as 1234.50, without a currency sign; or say with number_format how they are written.",
     ),
     Reason(
         "amount_out_of_range",
         "amount",
-        "the amount exceeds 1,000,000,000",
+        "the amount lies beyond 1,000,000,000",
         "Check the unit: amounts are in currency units, not in cents.",
+    ),
+    Reason(
+        "missing_currency",
+        "currency",
+        "the currency is empty, in a file of several",
+        "Give the currency of the amount.",
+    ),
+    Reason(
+        "missing_rate",
+        "currency",
+        "there is no rate for the currency on that day",
+        "Add the rate to the file that orders.rates names.",
+    ),
+    Reason(
+        "conflicting_order",
+        "order_id",
+        "the order stands on several rows, with different amounts or days",
+        'Keep one row per order; or set rows = "lines", if each row is a part of its order.',
     ),
 )
 
 VALUE_CLASSES: tuple[str, ...] = (
-    *("empty", "text", "number", "date", "negative", "huge", "not finite", "number with comma", "number with text"),
-    *("too few values", "too many values", "unmatched quote", "not UTF-8"),
+    *("empty", "text", "number", "date", "huge", "not finite", "number with comma", "number with text"),
+    *("currency code", "several amounts or days", "unreadable"),
+    *("too few values", "too many values", "unmatched quote", "not UTF-8", "NUL byte", "line too long"),
 )
 
+_EXAMPLES_PER_REASON = 5
 
-def quarantine_frame(refused: pl.DataFrame) -> pl.DataFrame:
-    """Build the quarantine table. One row per refused row, by file and line.
+
+def quarantine_sql(table: str, files: Sequence[str]) -> str:
+    """Return the SELECT of the quarantine: file, line, column, value_class, reason, remedy.
+
+    One row per refused row. Values themselves are never kept.
 
     Args:
-        refused: One row per refused row: file, line, value_class, reason (a code).
-
-    Returns:
-        file, line, column, value_class, reason, remedy. Values themselves are never kept.
+        table: A table of refused rows: file (a number), line, value_class, reason (a code).
+        files: The names of the files, by their numbers.
     """
-    column = {reason.code: reason.column for reason in REASONS}
-    remedy = {reason.code: reason.remedy for reason in REASONS}
-    reason = pl.col("reason").cast(pl.String)
-    return refused.select(
-        pl.col("file").cast(pl.String),
-        pl.col("line").cast(pl.Int64),
-        reason.replace_strict(column, return_dtype=pl.String).alias("column"),
-        pl.col("value_class").cast(pl.String),
-        reason,
-        reason.replace_strict(remedy, return_dtype=pl.String).alias("remedy"),
-    )
+    names = ", ".join(f"({number}, {_literal(file)})" for number, file in enumerate(files))
+    reasons = ", ".join(f"('{r.code}', '{r.column}', {_literal(r.remedy)})" for r in REASONS)
+    return f"""
+        SELECT files.name AS file, line, reasons.column_name AS "column", value_class::VARCHAR AS value_class,
+            reason::VARCHAR AS reason, remedy
+        FROM {table} AS refused
+            JOIN (VALUES {names}) AS files(number, name) ON files.number = refused.file
+            JOIN (VALUES {reasons}) AS reasons(code, column_name, remedy) ON reasons.code = refused.reason::VARCHAR"""
 
 
-def count_by_reason(quarantine: pl.DataFrame) -> dict[str, int]:
-    """Count refused rows by reason code, in the order of the reasons; absent ones are left out."""
-    counts: Mapping[str, int] = dict(quarantine.group_by("reason").len().iter_rows())
-    return {reason.code: counts[reason.code] for reason in REASONS if reason.code in counts}
+def examples_sql(table: str) -> str:
+    """Return the SELECT of the first rows per reason of a table of refused rows."""
+    first = f"min({{'file': file, 'line': line, 'value_class': value_class}}, {_EXAMPLES_PER_REASON})"
+    return f"""(
+        SELECT example.file, example.line, example.value_class, reason
+        FROM (
+            SELECT reason, unnest(firsts) AS example
+            FROM (SELECT reason, {first} AS firsts FROM {table} GROUP BY reason)))"""
+
+
+def write_quarantine(intake: HasQuarantine, path: Path) -> None:
+    """Write the whole quarantine, by file and line, as Parquet or, by its suffix, as CSV. Replaces the file atomically.
+
+    Raises:
+        InputError: If the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    table = intake.quarantine.order("file, line")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() == ".csv":
+            table.write_csv(str(partial))
+        else:
+            table.write_parquet(str(partial))
+        partial.replace(path)
+    except (OSError, duckdb.IOException):
+        with suppress(OSError):
+            partial.unlink()
+        raise InputError(
+            f"The quarantine cannot be written to {path}.", remedy="Give a path in a folder that may be written to."
+        ) from None
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

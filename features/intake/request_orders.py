@@ -1,95 +1,161 @@
-"""The orders of one request: the definitions of the file path, for a few rows, without a database."""
+"""The orders of one request: the definitions of the file path, for a few rows, without a database.
 
-from collections import Counter
+A request says what is an order: rows are not compared with each other, but those of one `order_id` and day add up,
+and a row below 0 is a refund, matched as in a file.
+"""
+
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 import polars as pl
 
 from features.errors import InputError
-from features.intake.checks import (
-    BLANKS,
-    FIRST_DAY_NUMBER,
-    LAST_DAY_NUMBER,
-    MAX_AMOUNT_MICROS,
-    MAX_CUSTOMER_MICROS,
-)
+from features.intake.checks import FIRST_DAY_NUMBER, LAST_DAY_NUMBER, MAX_AMOUNT_MICROS, MAX_CUSTOMER_MICROS
+from features.intake.refunds import ENTRY_SCHEMA, match_refunds
+from features.intake.values import BLANKS
 from features.intake.zones import Clock, load_clock
-
-ORDER_SCHEMA = pl.Schema(
-    {
-        "customer_id": pl.String(),
-        "ordered_at": pl.Datetime("us"),
-        "day": pl.Int64(),
-        "amount_micros": pl.Int64(),
-    }
-)
+from features.records import ITEM_SCHEMA, ORDER_OPTIONS, ORDER_SCHEMA, REFUND_SCHEMA, Records
 
 _MICRO = Decimal("0.000001")
 _LIMIT = Decimal(MAX_AMOUNT_MICROS) * _MICRO
+_ROW_SCHEMA = pl.Schema(
+    {**ENTRY_SCHEMA, **ORDER_OPTIONS, "category": pl.String(), "quantity_micros": pl.Int64(), "ordered_at": pl.Int64()}
+)
 
 
-def orders_from_rows(rows: Sequence[tuple[str, datetime, Decimal | float]], *, timezone: str) -> pl.DataFrame:
-    """Build validated orders from the rows of a request. One row per order, in the order given.
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """One row of a request: an order, a line of one, or, below 0, a refund.
+
+    Attributes:
+        customer_id: Whose it is.
+        ordered_at: Naive in the shop's zone, or aware.
+        amount: In currency units.
+        order_id: Of the order that the row belongs to.
+        refund_of: The order id of the order that the row refunds.
+        channel: Where it was ordered.
+        category: Of the goods.
+        quantity: Number of goods.
+        cost: Of the goods, in currency units.
+    """
+
+    customer_id: str
+    ordered_at: datetime
+    amount: Decimal | float
+    order_id: str | None = None
+    refund_of: str | None = None
+    channel: str | None = None
+    category: str | None = None
+    quantity: Decimal | float | None = None
+    cost: Decimal | float | None = None
+
+
+def records_from_rows(rows: Sequence[OrderRow], *, timezone: str) -> Records:
+    """Build validated records from the rows of a request, on Polars.
+
+    Orders have all of `ORDER_OPTIONS`; refunds and items are there, if empty.
 
     Args:
-        rows: customer_id, ordered_at (naive: in the shop's zone; aware: converted), amount in currency units.
+        rows: The rows, in any sequence.
         timezone: The shop's IANA time zone.
 
-    Returns:
-        customer_id, ordered_at (naive, UTC), day (local, since 1970-01-01), amount_micros.
-
     Raises:
-        InputError: If a row is no valid order; it names the row and the column, never the value.
+        InputError: If a row is no valid order or refund; it names the row and the column, never the value.
     """
     clock = load_clock(timezone)
-    customers = [_customer_id(customer_id, row) for row, (customer_id, _, _) in enumerate(rows, start=1)]
-    times = [_utc_and_day(ordered_at, row, clock) for row, (_, ordered_at, _) in enumerate(rows, start=1)]
-    amounts = [_amount_micros(amount, row) for row, (_, _, amount) in enumerate(rows, start=1)]
-    _refuse_endless_sums(customers, amounts)
-    columns = [customers, [utc for utc, _ in times], [day for _, day in times], amounts]
-    raw = ORDER_SCHEMA | {"ordered_at": pl.Int64()}
-    return pl.DataFrame(dict(zip(ORDER_SCHEMA, columns, strict=True)), schema=raw).cast(
-        {"ordered_at": pl.Datetime("us")}
-    )
+    values = [_row_values(row, number, clock) for number, row in enumerate(rows, start=1)]
+    checked = pl.DataFrame(values, schema=_ROW_SCHEMA, orient="row").cast({"ordered_at": pl.Datetime("us")})
+    _refuse_endless_sums(checked)
+    entries = _add_up_lines(checked)
+    orders = entries.filter(pl.col("amount_micros") >= 0).select(*ORDER_SCHEMA, *ORDER_OPTIONS)
+    return Records.wrap(orders, refunds=_refunds(entries), items=_items(checked))
 
 
-def _refuse_endless_sums(customers: Sequence[str], amounts: Sequence[int]) -> None:
-    totals: Counter[str] = Counter()
-    for customer, micros in zip(customers, amounts, strict=True):
-        totals[customer] += micros
-    if totals and max(totals.values()) > MAX_CUSTOMER_MICROS:
+def _row_values(row: OrderRow, number: int, clock: Clock) -> dict[str, str | int | None]:
+    customer_id = _text(row.customer_id)
+    if customer_id is None:
+        raise InputError(f"Order {number}: customer_id is empty.", remedy="Give the customer of the order.")
+    utc, day = _utc_and_day(row.ordered_at, number, clock)
+    return {
+        "customer_id": customer_id,
+        "ordered_at": utc,
+        "day": day,
+        "amount_micros": _micros(row.amount, number, "amount"),
+        "order_id": _text(row.order_id),
+        "refund_of": _text(row.refund_of),
+        "channel": _text(row.channel),
+        "cost_micros": None if row.cost is None else _micros(row.cost, number, "cost"),
+        "category": _text(row.category),
+        "quantity_micros": None if row.quantity is None else _micros(row.quantity, number, "quantity"),
+    }
+
+
+def _text(text: str | None) -> str | None:
+    return (text or "").strip(BLANKS) or None
+
+
+def _utc_and_day(ordered_at: datetime, number: int, clock: Clock) -> tuple[int, int]:
+    utc = clock.utc_micros(ordered_at)
+    day = clock.day(utc)
+    if not FIRST_DAY_NUMBER <= day <= LAST_DAY_NUMBER:
+        raise InputError(
+            f"Order {number}: ordered_at lies outside 1970 to 2099.", remedy="Correct the date of the order."
+        )
+    return utc, day
+
+
+def _micros(value: Decimal | float, number: int, column: str) -> int:
+    """Round half away from zero to millionths; a float counts as the shortest decimal that names it."""
+    exact = value if isinstance(value, Decimal) else Decimal(repr(value))
+    if not exact.is_finite():
+        raise InputError(f"Order {number}: {column} is not a finite number.", remedy="Give it as a plain number.")
+    bounded = min(max(exact, -_LIMIT - 1), _LIMIT + 1)
+    micros = int(bounded.quantize(_MICRO, rounding=ROUND_HALF_UP).scaleb(6))
+    if abs(micros) > MAX_AMOUNT_MICROS:
+        raise InputError(
+            f"Order {number}: {column} lies beyond 1,000,000,000.", remedy="Give it in whole units, not in hundredths."
+        )
+    return micros
+
+
+def _refuse_endless_sums(checked: pl.DataFrame) -> None:
+    measures = pl.col("amount_micros", "cost_micros", "quantity_micros").abs().cast(pl.Int128)
+    greatest = checked.group_by("customer_id").agg(measures.sum()).drop("customer_id").max().row(0)
+    if any(total is not None and total > MAX_CUSTOMER_MICROS for total in greatest):
         raise InputError(
             f"The orders of one customer sum to more than {MAX_CUSTOMER_MICROS // 1_000_000:,}.",
             remedy="Give amounts in a larger unit, such as thousands.",
         )
 
 
-def _customer_id(customer_id: str, row: int) -> str:
-    stripped = customer_id.strip(BLANKS)
-    if not stripped:
-        raise InputError(f"Order {row}: customer_id is empty.", remedy="Give the customer of the order.")
-    return stripped
+def _add_up_lines(checked: pl.DataFrame) -> pl.DataFrame:
+    """Add up the rows of one order id and day, as `entries_sql` does. One row per order or refund."""
+    refund_of = pl.when(pl.col("amount_micros") < 0).then("refund_of").alias("refund_of")
+    first_channel = (pl.col("channel").is_null(), "ordered_at", "channel")
+    lines = checked.filter(pl.col("order_id").is_not_null()).sort(first_channel)
+    added = lines.group_by("customer_id", "order_id", "day", refund_of, maintain_order=True).agg(
+        pl.col("ordered_at").min(), pl.col("amount_micros").sum(), pl.col("channel").first(), _sum("cost_micros")
+    )
+    single = checked.filter(pl.col("order_id").is_null())
+    columns = (*ENTRY_SCHEMA, *ORDER_OPTIONS)
+    return pl.concat([added.select(columns), single.select(columns)])
 
 
-def _utc_and_day(ordered_at: datetime, row: int, clock: Clock) -> tuple[int, int]:
-    utc = clock.utc_micros(ordered_at)
-    day = clock.day(utc)
-    if not FIRST_DAY_NUMBER <= day <= LAST_DAY_NUMBER:
-        raise InputError(f"Order {row}: ordered_at lies outside 1970 to 2099.", remedy="Correct the date of the order.")
-    return utc, day
+def _refunds(entries: pl.DataFrame) -> pl.DataFrame:
+    refunded = entries.filter(pl.col("amount_micros") < 0).select("customer_id").unique()
+    return match_refunds(entries.join(refunded, on="customer_id", how="semi")).select(*REFUND_SCHEMA)
 
 
-def _amount_micros(amount: Decimal | float, row: int) -> int:
-    """Round half away from zero to millionths; a float counts as the shortest decimal that names it."""
-    exact = amount if isinstance(amount, Decimal) else Decimal(repr(amount))
-    if not exact.is_finite():
-        raise InputError(f"Order {row}: amount is not a finite number.", remedy="Give the amount as a plain number.")
-    bounded = min(max(exact, -_LIMIT - 1), _LIMIT + 1)
-    micros = int(bounded.quantize(_MICRO, rounding=ROUND_HALF_UP).scaleb(6))
-    if micros < 0:
-        raise InputError(f"Order {row}: amount is below zero.", remedy="Leave refunds out, or subtract them.")
-    if micros > MAX_AMOUNT_MICROS:
-        raise InputError(f"Order {row}: amount exceeds 1,000,000,000.", remedy="Give it in currency units, not cents.")
-    return micros
+def _items(checked: pl.DataFrame) -> pl.DataFrame:
+    rows = checked.filter(pl.col("amount_micros") >= 0)
+    items = rows.group_by("customer_id", "day", "category", maintain_order=True).agg(
+        pl.col("quantity_micros").count().alias("n_lines"), _sum("quantity_micros")
+    )
+    return items.cast(ITEM_SCHEMA).select(*ITEM_SCHEMA)
+
+
+def _sum(column: str) -> pl.Expr:
+    """Add up what is known; nothing known has no sum, as in SQL."""
+    return pl.when(pl.col(column).count() > 0).then(pl.col(column).sum()).alias(column)

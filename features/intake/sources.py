@@ -1,20 +1,77 @@
-"""Files of orders, found and opened: CSV through our line reader, Parquet through DuckDB's."""
+"""Sources of rows: which there are, which of their columns are ours, and how their values are written."""
 
 # ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from glob import glob, has_magic
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import duckdb
 
-from features.errors import EmptySourceError, InputError, SourceNotFoundError
-from features.intake.columns import resolve_columns
-from features.intake.delimited import field_sql, register_records, scan_text
+from features.errors import InputError, SettingsError, SourceNotFoundError
+from features.intake.columns import ColumnNames, resolve_columns
+from features.intake.dates import refuse_bad_date_format
+from features.intake.files import FoundFile, find_files
+from features.intake.numbers import NUMBER_FORMATS, find_number_format
+from features.intake.tables import Column, Table, open_file, open_query
+from features.settings import Reading, SourceSettings
 
-TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
-PARQUET_SUFFIXES = (".parquet", ".pq")
+MAX_SOURCES = 65_000
+
+_UNITED_SOURCES = 100  # beyond this, a longer statement saves no more time
+_PLAIN_NUMBERS = "1234.50"
+_NUMBERS = ("amount", "value", "cost", "quantity")
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """One file, and how its values are written."""
+
+    file: FoundFile
+    reading: Reading
+
+    @property
+    def name(self) -> str:
+        """Return the path as given."""
+        return str(self.file.path)
+
+    @property
+    def identity(self) -> object:
+        """Return what another source must not share."""
+        return self.file.path.resolve()
+
+    def open(self, connection: duckdb.DuckDBPyConnection, *, name: str) -> Table:
+        """Open the file; temporary tables begin with `name`."""
+        return open_file(self.file, self.reading, connection, name=name)
+
+
+@dataclass(frozen=True, slots=True)
+class QuerySource:
+    """The result of one query to a database. The URL, which may hold a password, is for connecting alone."""
+
+    url: str = field(repr=False)
+    query: str
+    reading: Reading
+
+    @property
+    def name(self) -> str:
+        """Return the URL without its password."""
+        from features.intake.databases import shown_url
+
+        return shown_url(self.url)
+
+    @property
+    def identity(self) -> object:
+        """Return what another source must not share."""
+        return self.url, self.query
+
+    def open(self, connection: duckdb.DuckDBPyConnection, *, name: str) -> Table:
+        """Run the query; temporary tables begin with `name`."""
+        return open_query(self.url, self.query, connection, name=name)
+
+
+Source: TypeAlias = FileSource | QuerySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,101 +79,147 @@ class RawRows:
     """The rows of one source, before validation.
 
     Attributes:
-        file: The path as given.
-        sql: A SELECT of line, fault, and one column per name in `types`. One row per row of the source.
+        file: The path as given, or the URL without its password; for messages and the quarantine.
+        sql: A SELECT of line (BIGINT, from 1; of the file for text, else of the row), fault (VARCHAR value class or
+            NULL), row_hash (UBIGINT, of every column of the row), and one column per name in `types`. One row per
+            row of the source.
         types: Our column names → DuckDB type of the source's column.
+        reading: How the values of this source are written; `number_format` is never empty.
+        notes: What was found out about how it is written, for people.
     """
 
     file: str
     sql: str
     types: Mapping[str, str]
+    reading: Reading
+    notes: tuple[str, ...] = ()
 
 
-def find_sources(paths: Sequence[Path | str]) -> list[Path]:
-    """List the files that paths and glob patterns name, each once.
+def find_sources(
+    paths: Sequence[Path | str], settings: Sequence[SourceSettings] = (), *, inherited: Reading
+) -> list[Source]:
+    """List the files that paths, patterns, folders and settings name, and the queries of settings; each once.
+
+    A folder stands for every file of a known kind in and beneath it. Folders named as in country=FR, beneath a
+    folder or a pattern's first placeholder, give their files a column.
+
+    Args:
+        paths: Files, glob patterns or folders, read as `inherited` says.
+        settings: Further sources, which may be read otherwise.
+        inherited: How values are written where a source does not say.
 
     Raises:
-        SourceNotFoundError: If a path or pattern names no file.
-        InputError: If a path is a folder, a file is named twice, or its suffix is not known.
+        SourceNotFoundError: If a path, folder or pattern names no file.
+        InputError: If a source is named twice, or is of no known kind.
     """
-    found = [file for path in paths for file in _expand(str(path))]
+    found: list[Source] = [FileSource(file, inherited) for path in paths for file in find_files(str(path))]
+    for entry in settings:
+        found += _stated_sources(entry, entry.reading(inherited))
     if not found:
         raise SourceNotFoundError("No order file was given.", remedy="Give a CSV or Parquet file, as in --orders PATH.")
-    seen: set[Path] = set()
-    for file in found:
-        _refuse_unknown(file)
-        if file.resolve() in seen:
-            raise InputError(f"{file} was given twice.", remedy="Give each file once, so that no order counts double.")
-        seen.add(file.resolve())
+    if len(found) > MAX_SOURCES:
+        raise InputError(
+            f"{len(found):,} files were given, more than {MAX_SOURCES:,}.", remedy="Write them as fewer, larger files."
+        )
+    _refuse_repeated(found)
     return found
 
 
-def open_source(path: Path, mapping: Mapping[str, str], connection: duckdb.DuckDBPyConnection, *, name: str) -> RawRows:
-    """Open one file and resolve its columns.
+def open_source(source: Source, connection: duckdb.DuckDBPyConnection, *, names: ColumnNames, name: str) -> RawRows:
+    """Open one source, resolve its columns, and find out how its amounts are written.
 
     Args:
-        path: A file that `find_sources` returned.
-        mapping: Our column name → theirs, as the user gave it.
+        source: What `find_sources` returned.
         connection: Where temporary tables go; their names begin with `name`.
+        names: The columns that it can have.
         name: A name that no other source on this connection has.
 
     Raises:
         EmptySourceError: If the file is empty.
         MissingColumnError: If a column is absent or ambiguous.
-        InputError: If the file is not a table.
+        SettingsError: If a column mapping, a number format or a date format is not valid.
+        InputError: If the source is not a table, or the database does not answer.
     """
-    if path.stat().st_size == 0:
-        raise EmptySourceError(f"{path} is empty.", remedy="Give a file with column names and one order per row.")
-    if path.name.lower().endswith(PARQUET_SUFFIXES):
-        return _open_parquet(path, mapping, connection)
-    return _open_text(path, mapping, connection, name=name)
+    _refuse_bad_formats(source.reading, connection)
+    table = source.open(connection, name=name)
+    found = [column.name for column in table.columns]
+    resolved = resolve_columns(found, source.reading.columns, names=names, source=table.file)
+    columns = {ours: table.columns[found.index(theirs)] for ours, theirs in resolved.theirs.items()}
+    fields = "".join(f", {column.sql} AS {ours}" for ours, column in columns.items())
+    sql = f"{table.select}{fields} FROM {table.rows}"
+    number_format, numbers = _find_number_format(source.reading.number_format, table, columns, sql, connection)
+    changes = {"number_format": number_format, "date_format": _date_format(source.reading.date_format, columns)}
+    return RawRows(
+        file=table.file,
+        sql=sql,
+        types={ours: column.kind for ours, column in columns.items()},
+        reading=source.reading.model_copy(update=changes),
+        notes=(*table.notes, *resolved.notes, *numbers),
+    )
 
 
-def _expand(path: str) -> list[Path]:
-    if Path(path).exists() or not has_magic(path):
-        return [Path(path)]
-    matches = sorted(Path(match) for match in glob(path, recursive=True))  # noqa: PTH207 - a pattern may be absolute
-    if not matches:
-        raise SourceNotFoundError(f"No file matches {path}.", remedy="Check the folder and the pattern.")
-    return matches
+def unite_sources(sources: Sequence[RawRows]) -> list[RawRows]:
+    """Unite sources that are read alike, so that a folder of many small files is checked by few statements.
+
+    Returns:
+        Rows as those of each source, beside them `file`: the position of their source in `sources`.
+    """
+    alike: dict[object, list[str]] = {}
+    first: dict[object, RawRows] = {}
+    for number, raw in enumerate(sources):
+        names = sorted(raw.types)
+        key = (tuple((name, raw.types[name]) for name in names), raw.reading.model_dump_json())
+        select = f"SELECT {number} AS file, line, fault, row_hash, {', '.join(names)} FROM ({raw.sql})"
+        alike.setdefault(key, []).append(select)
+        first.setdefault(key, raw)
+    return [
+        replace(first[key], sql=" UNION ALL ".join(selects[start : start + _UNITED_SOURCES]))
+        for key, selects in alike.items()
+        for start in range(0, len(selects), _UNITED_SOURCES)
+    ]
 
 
-def _refuse_unknown(path: Path) -> None:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder.", remedy=f'Name the files in it, as in --orders "{path}/*.csv".')
-    if not path.is_file():
-        raise SourceNotFoundError(f"There is no file at {path}.", remedy="Check the path to the order file.")
-    if not path.name.lower().endswith((*TEXT_SUFFIXES, *PARQUET_SUFFIXES)):
-        raise InputError(
-            f"{path} is neither CSV nor Parquet by its name.",
-            remedy=f"Export it as one of {', '.join((*TEXT_SUFFIXES, *PARQUET_SUFFIXES))}.",
+def _stated_sources(entry: SourceSettings, reading: Reading) -> list[Source]:
+    if entry.url:
+        return [QuerySource(entry.url, entry.query, reading)]
+    return [FileSource(file, reading) for file in find_files(entry.path)]
+
+
+def _refuse_repeated(sources: Sequence[Source]) -> None:
+    seen: set[object] = set()
+    for source in sources:
+        if source.identity in seen:
+            raise InputError(
+                f"{source.name} was given twice.", remedy="Give each source once, so that no order counts double."
+            )
+        seen.add(source.identity)
+
+
+def _refuse_bad_formats(reading: Reading, connection: duckdb.DuckDBPyConnection) -> None:
+    refuse_bad_date_format(reading.date_format, connection)
+    if reading.number_format and reading.number_format not in NUMBER_FORMATS:
+        known = ", ".join(f'"{example}"' for example in NUMBER_FORMATS)
+        raise SettingsError(
+            f"Setting number_format is {reading.number_format!r}, which is not known.",
+            remedy=f"Write 1234.50 as it stands in your files, one of {known}; or leave it empty to find out.",
         )
 
 
-def _open_text(path: Path, mapping: Mapping[str, str], connection: duckdb.DuckDBPyConnection, *, name: str) -> RawRows:
-    file = scan_text(path)
-    theirs = resolve_columns(file.columns, mapping, source=str(path))
-    records = register_records(file, connection, name=name)
-    fields = ", ".join(f"{field_sql(file.columns.index(column))} AS {ours}" for ours, column in theirs.items())
-    return RawRows(str(path), f"SELECT line, fault, {fields} FROM ({records})", dict.fromkeys(theirs, "VARCHAR"))
+def _find_number_format(
+    stated: str, table: Table, columns: Mapping[str, Column], sql: str, connection: duckdb.DuckDBPyConnection
+) -> tuple[str, tuple[str, ...]]:
+    """Return how the numbers of a source are written, and a note if that was found out and is not the plain way."""
+    texts = [ours for ours in _NUMBERS if ours in columns and columns[ours].is_text]
+    if not texts:
+        return _PLAIN_NUMBERS, ()
+    if stated or not table.may_hold_commas:
+        return stated or _PLAIN_NUMBERS, ()
+    found = find_number_format(f"SELECT {texts[0]} FROM ({sql})", connection)
+    note = f"numbers are read as {found}, for {texts[0]} has decimal commas"
+    return found, () if found == _PLAIN_NUMBERS else (note,)
 
 
-def _open_parquet(path: Path, mapping: Mapping[str, str], connection: duckdb.DuckDBPyConnection) -> RawRows:
-    read = f"read_parquet({_literal(str(path))}, file_row_number=true, hive_partitioning=false)"
-    try:
-        described = connection.execute(f"DESCRIBE SELECT * EXCLUDE (file_row_number) FROM {read}").fetchall()
-    except duckdb.Error:
-        raise InputError(f"{path} is not a readable Parquet file.", remedy="Write it again, or give a CSV.") from None
-    types = {str(column): str(kind) for column, kind, *_ in described}
-    theirs = resolve_columns(list(types), mapping, source=str(path))
-    fields = ", ".join(f"{_identifier(column)} AS {ours}" for ours, column in theirs.items())
-    sql = f"SELECT file_row_number + 1 AS line, NULL::VARCHAR AS fault, {fields} FROM {read}"
-    return RawRows(str(path), sql, {ours: types[column] for ours, column in theirs.items()})
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _date_format(stated: str, columns: Mapping[str, Column]) -> str:
+    """Return the date format for text; native times need none."""
+    when = next((ours for ours in ("ordered_at", "occurred_at") if ours in columns), None)
+    return "" if when is not None and columns[when].is_time else stated

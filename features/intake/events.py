@@ -1,0 +1,166 @@
+"""Anyone's event files in; the events of known customers, what marketing cost, and a report on every row out."""
+
+# ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import count
+from pathlib import Path
+
+import duckdb
+
+from features.errors import EmptySourceError, InputError
+from features.intake.checks import LAST_DAY_NUMBER, MAX_CUSTOMER_MICROS
+from features.intake.columns import EVENT_COLUMNS
+from features.intake.event_checks import COLUMNS, EVENT_REASONS, checked_events_sql, event_table_sql
+from features.intake.event_report import EventReport, EventTables, build_event_report
+from features.intake.event_types import MARKETING_COST, ORDER_LIKE, build_type_names, is_in_sql, list_sql
+from features.intake.identity import identified_sql
+from features.intake.sources import RawRows, find_sources, open_source
+from features.records import EVENT_SCHEMA
+from features.settings import EventsSettings
+from features.snapshot import to_day
+
+_numbers = count(1)
+_TOLERATED_DAYS_AHEAD = 1  # somewhere it is tomorrow already
+_EVENT = ", ".join(EVENT_SCHEMA)
+_FACT = (
+    "row_hash, customer_id, visitor_id, occurred_at, day, event_type, plain_type, value_micros, channel,"
+    " is_value_left_out"
+)
+_KEPT = ("events", "costs", "refused")
+
+
+@dataclass(frozen=True, slots=True)
+class EventIntake:
+    """Validated events, with the report on how they came about. The relations live as long as their connection.
+
+    Attributes:
+        events: `EVENT_SCHEMA`. One row per event of a known customer, in no particular order.
+        marketing_costs: day, channel, value_micros. One row per day and channel (null where none is given), of all
+            marketing costs, with or without a customer; sorted.
+        quarantine: file, line, column, value_class, reason, remedy. One row per refused row, by source and line.
+        report: What became of every input row.
+    """
+
+    events: duckdb.DuckDBPyRelation
+    marketing_costs: duckdb.DuckDBPyRelation
+    quarantine: duckdb.DuckDBPyRelation
+    report: EventReport
+
+
+def read_events(
+    paths: Sequence[Path | str],
+    settings: EventsSettings,
+    *,
+    timezone: str,
+    connection: duckdb.DuckDBPyConnection,
+    today: date | None = None,
+) -> EventIntake:
+    """Read event sources into the events of known customers; set aside every row that is none, with its reason.
+
+    A visitor belongs to a customer from the event on that names both, so a later row never changes an earlier event.
+
+    Args:
+        paths: Files, folders or glob patterns, besides the sources that the settings name.
+        settings: How to read them.
+        timezone: The shop's: its midnights part the days.
+        connection: The database in which the events are materialised; the result lives as long as it does.
+        today: Events more than a day later are quarantined; None lets every date pass.
+
+    Raises:
+        InputError: If a source is missing, empty, not a table, or lacks a column, or if values add up beyond 64 bits.
+        SettingsError: If the column mapping, the type mapping or a format is not valid.
+    """
+    types = build_type_names(settings.types)
+    found = find_sources(paths, settings.sources, inherited=settings.reading(timezone=timezone))
+    last_day = LAST_DAY_NUMBER if today is None else to_day(today) + _TOLERATED_DAYS_AHEAD
+    name = f"event_intake_{next(_numbers)}"
+    try:
+        sources = [
+            open_source(source, connection, names=EVENT_COLUMNS, name=f"{name}_{index}")
+            for index, source in enumerate(found)
+        ]
+        selects = [
+            checked_events_sql(source, types, timezone=timezone, file=index, last_day=last_day)
+            for index, source in enumerate(sources)
+        ]
+        connection.execute(event_table_sql(f"{name}_checked"))
+        for source, select in zip(sources, selects, strict=True):
+            _check(source, select, connection, into=f"{name}_checked")
+        return _part(name, sources, connection)
+    finally:
+        _drop_tables(connection, prefix=f"{name}_", keep=[f"{name}_{part}" for part in _KEPT])
+
+
+def _check(source: RawRows, select: str, connection: duckdb.DuckDBPyConnection, *, into: str) -> None:
+    """Append the checked rows of a source to a table."""
+    try:
+        n_rows = _scalar(connection, f"INSERT INTO {into} ({COLUMNS}) {select}")
+    except duckdb.Error as error:  # its text may quote customer data
+        raise InputError(
+            f"{source.file} cannot be read to its end ({type(error).__name__}).",
+            remedy="Write the file again, as CSV in UTF-8 or as Parquet.",
+        ) from None
+    if n_rows == 0:
+        raise EmptySourceError(f"{source.file} has column names but no rows.", remedy="Give a file that holds events.")
+
+
+def _part(name: str, sources: Sequence[RawRows], connection: duckdb.DuckDBPyConnection) -> EventIntake:
+    """Part the checked rows: what was refused, what happened (each once) and to whom, and what marketing cost."""
+    tables = EventTables(*(f"{name}_{part}" for part in ("checked", "refused", "facts", "identified", "events")))
+    connection.execute(f"""
+        CREATE TEMP TABLE {tables.refused} AS
+            SELECT file, line, reason, value_class FROM {tables.checked} WHERE reason IS NOT NULL;
+        CREATE TEMP TABLE {tables.facts} AS SELECT DISTINCT {_FACT} FROM {tables.checked} WHERE reason IS NULL;
+        CREATE TEMP TABLE {tables.identified} AS
+            SELECT * FROM ({identified_sql(f"FROM {tables.facts}")}) WHERE NOT {is_in_sql("event_type", ORDER_LIKE)};
+        CREATE TEMP TABLE {tables.events} AS SELECT {_EVENT} FROM {tables.identified} WHERE customer_id IS NOT NULL;
+        CREATE TEMP TABLE {name}_costs AS
+            SELECT day, channel, sum(value_micros) AS total, sum(abs(value_micros)) AS size
+            FROM {tables.identified} WHERE event_type = '{MARKETING_COST}' GROUP BY day, channel""")
+    _refuse_endless_sums(tables.events, f"{name}_costs", connection)
+    costs = f"SELECT day, channel, total::BIGINT AS value_micros FROM {name}_costs ORDER BY day, channel"
+    return EventIntake(
+        events=connection.sql(f"SELECT {_EVENT} FROM {tables.events}"),
+        marketing_costs=connection.sql(costs),
+        quarantine=connection.sql(_quarantine_sql(tables.refused, [source.file for source in sources])),
+        report=build_event_report(tables, sources, connection),
+    )
+
+
+def _refuse_endless_sums(events: str, costs: str, connection: duckdb.DuckDBPyConnection) -> None:
+    greatest = f"""
+        SELECT coalesce(max(size), 0) FROM (
+            SELECT sum(abs(value_micros)) AS size FROM {events} GROUP BY customer_id UNION ALL SELECT size FROM {costs}
+        )"""
+    if _scalar(connection, greatest) > MAX_CUSTOMER_MICROS:
+        raise InputError(
+            "The values of one customer's events, or the marketing costs of one day, sum to more than"
+            f" {MAX_CUSTOMER_MICROS // 1_000_000:,}.",
+            remedy="Give values in a larger unit, such as thousands.",
+        )
+
+
+def _quarantine_sql(refused: str, files: Sequence[str]) -> str:
+    """Return the SELECT of the quarantine. One row per refused row, by source and line; never a value."""
+    return f"""
+        SELECT {list_sql(files)}[row.file + 1] AS file, line, {_of_reason("column")} AS "column", value_class,
+            reason::VARCHAR AS reason, {_of_reason("remedy")} AS remedy
+        FROM {refused} AS row ORDER BY row.file, line"""
+
+
+def _of_reason(attribute: str) -> str:
+    return f"{list_sql([getattr(reason, attribute) for reason in EVENT_REASONS])}[enum_code(reason) + 1]"
+
+
+def _drop_tables(connection: duckdb.DuckDBPyConnection, *, prefix: str, keep: Sequence[str]) -> None:
+    tables = connection.execute("SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, ?)", [prefix])
+    for (table,) in tables.fetchall():
+        if table not in keep:
+            connection.execute(f'DROP TABLE "{table}"')
+
+
+def _scalar(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
+    return int(connection.execute(sql).fetchall()[0][0])
