@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from features.catalogue import GROUPS
 from features.errors import (
     LifestageError,
     ModelError,
@@ -27,7 +28,7 @@ from features.snapshot import to_day
 from serving import terminal
 
 if TYPE_CHECKING:
-    from features.intake.orders import Intake
+    from features.intake.shop import Shop
     from training.bundle import Bundle
 
 app = typer.Typer(
@@ -56,13 +57,33 @@ Config = Annotated[
     Path | None, typer.Option(help="Settings file; lifestage.toml in this folder is read if it is there.")
 ]
 OrderFiles = Annotated[
-    list[str], typer.Option("--orders", help="CSV or Parquet file of orders; repeat it, or give a glob, for several.")
+    list[str] | None,
+    typer.Option(
+        "--orders",
+        metavar="PATH",
+        help="Orders: a CSV or Parquet file, a folder or a glob; repeat it for several. "
+        "Databases, and sources read differently, stand in lifestage.toml as [[orders.sources]].",
+    ),
+]
+EventFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--events",
+        metavar="PATH",
+        help="Web and marketing events, where there are any; as --orders, or [[events.sources]].",
+    ),
 ]
 Columns = Annotated[
     list[str] | None,
     typer.Option(
-        "--column", metavar="OURS=THEIRS", help="Where a column is: customer_id, ordered_at, amount, order_id."
+        "--column",
+        metavar="OURS=THEIRS",
+        help="Where a column of the orders is: customer_id, ordered_at, amount, order_id, …",
     ),
+]
+EventColumns = Annotated[
+    list[str] | None,
+    typer.Option("--event-column", metavar="OURS=THEIRS", help="Where a column of the events is: occurred_at, …"),
 ]
 Zone = Annotated[str | None, typer.Option("--timezone", help="The shop's time zone, such as Europe/Paris.")]
 DateFormat = Annotated[str | None, typer.Option(help="strptime format of ordered_at, such as %d/%m/%Y.")]
@@ -85,16 +106,15 @@ def demo(home: Home = Path(_DEFAULT_HOME)) -> None:
     settings = _settings(None)
     terminal.print_heading("1  Orders: the CDNOW purchase log, 1997-01-01 to 1998-06-30")
     orders_path = write_cdnow_csv(_made(home / "demo"))
-    with _intake([str(orders_path)], settings) as intake:
-        _keep_own_champion(home, intake.report.digest)
-        terminal.print_intake(intake.report)
+    with _shop([str(orders_path)], None, settings, home=home) as shop:
+        _keep_own_champion(home, shop.report.digest)
         terminal.print_heading("2  Training, and a backtest on later time than training saw")
-        _train(intake, home=home, settings=settings, as_of=None, source=DEMO_SOURCE)
+        _train(shop, home=home, settings=settings, as_of=None, source=DEMO_SOURCE)
         terminal.print_heading("3  Promotion: may the challenger serve?")
         _promote(home, settings)
         terminal.print_heading("4  Scores of the whole base")
         as_of = date(1998, 7, 1)
-        _score(intake, _champion(home), home=home, settings=settings, as_of=as_of, out=None)
+        _score(shop, _champion(home), home=home, settings=settings, as_of=as_of, out=None)
     terminal.print_note("Everyone in this log joined in early 1997: nobody is new any more, and most are long lost.")
     with open_store(home) as store:
         terminal.print_stages(load_stage_map(store))
@@ -109,36 +129,68 @@ def demo(home: Home = Path(_DEFAULT_HOME)) -> None:
 
 @app.command()
 def validate(
-    orders: OrderFiles,
+    orders: OrderFiles = None,
+    events: EventFiles = None,
     column: Columns = None,
+    event_column: EventColumns = None,
     timezone: Zone = None,
     date_format: DateFormat = None,
     config: Config = None,
     quarantine: Annotated[
-        Path | None, typer.Option(help="Write all quarantined rows to this .csv or .parquet.")
+        Path | None, typer.Option(help="Write the quarantined rows of the orders to this .csv or .parquet too.")
     ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML file, with pictures.")] = None,
+    home: Home = Path(_DEFAULT_HOME),
 ) -> None:
-    """Check order files: how many rows are accepted, which are not, why, and what to do about it."""
-    from features.intake.orders import refuse_above_tolerated_share
-    from serving.batch import TABLE_ENDINGS, require_writable, write_frame
+    """Check orders and events: how many rows are accepted, which are not, why, and what to do about it.
 
-    settings = _settings(config, orders=_order_flags(column, timezone, date_format))
+    Also says which features the data can support, and what the others need.
+    """
+    from features.intake.quarantine import write_quarantine
+    from features.intake.shop import refuse_bad_rows
+    from serving.batch import TABLE_ENDINGS, require_writable
+    from serving.data_report import write_data_report
+
+    settings = _settings(config, orders=_order_flags(column, timezone, date_format), events=_event_flags(event_column))
     if quarantine is not None:
         require_writable(quarantine, endings=TABLE_ENDINGS)
-    with _intake(orders, settings, tolerate_all=True) as intake:
-        terminal.print_intake(intake.report)
+    if html is not None:
+        require_writable(html, endings=(".html",))
+    with _shop(orders, events, settings, home=home, tolerate_all=True) as shop:
+        terminal.print_support(shop.records)
         if quarantine is not None:
-            write_frame(intake.report.quarantine, quarantine)
-        refuse_above_tolerated_share(intake.report, settings.orders)
+            write_quarantine(shop.orders, quarantine)
+        if html is not None:
+            write_data_report(shop, html)
+        refuse_bad_rows(shop, settings)
+
+
+@app.command()
+def features(
+    group: Annotated[str | None, typer.Option(help="Only this group, or groups whose name holds this.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the catalogue as JSON.")] = False,
+) -> None:
+    """Print the feature catalogue: name, unit, meaning, what each needs, and when it is null."""
+    from features.table import FEATURES
+
+    shown = [feature.describe() for feature in FEATURES if (group or "") in feature.group]
+    if not shown:
+        raise SettingsError(f"No group of features is called {group!r}.", remedy=f"Groups: {', '.join(GROUPS)}.")
+    if json_:
+        terminal.write_stdout(json.dumps(shown, indent=1, ensure_ascii=False) + "\n")
+    else:
+        terminal.print_catalogue(shown)
 
 
 @app.command()
 def train(
-    orders: OrderFiles,
+    orders: OrderFiles = None,
+    events: EventFiles = None,
     as_of: AsOf = None,
     horizon_days: Horizon = None,
     cutoffs: Cutoffs = None,
     column: Columns = None,
+    event_column: EventColumns = None,
     timezone: Zone = None,
     date_format: DateFormat = None,
     home: Home = Path(_DEFAULT_HOME),
@@ -146,18 +198,21 @@ def train(
 ) -> None:
     """Train a challenger on the orders before a date, backtest it, log it to MLflow and print the ladder."""
     settings = _settings(
-        config, orders=_order_flags(column, timezone, date_format), training=_training_flags(horizon_days, cutoffs)
+        config,
+        orders=_order_flags(column, timezone, date_format),
+        events=_event_flags(event_column),
+        training=_training_flags(horizon_days, cutoffs),
     )
-    with _intake(orders, settings) as intake:
-        terminal.print_intake(intake.report)
-        _train(intake, home=home, settings=settings, as_of=as_of, source=Path(orders[0]).name)
+    with _shop(orders, events, settings, home=home) as shop:
+        _train(shop, home=home, settings=settings, as_of=as_of, source=Path(shop.report.by_source[0].file).name)
     elsewhere = "" if home == Path(_DEFAULT_HOME) else f" --home {home}"
     terminal.out.print(f"Next: lifestage promote{elsewhere}", highlight=False)
 
 
 @app.command()
 def backtest(
-    orders: OrderFiles,
+    orders: OrderFiles = None,
+    events: EventFiles = None,
     as_of: AsOf = None,
     horizon_days: Horizon = None,
     cutoffs: Cutoffs = None,
@@ -165,6 +220,7 @@ def backtest(
         Path | None, typer.Option("--json", help="Write the tidy table as JSON; - for stdout.")
     ] = None,
     column: Columns = None,
+    event_column: EventColumns = None,
     timezone: Zone = None,
     date_format: DateFormat = None,
     home: Home = Path(_DEFAULT_HOME),
@@ -181,10 +237,16 @@ def backtest(
         require_writable(json_file)
 
     settings = _settings(
-        config, orders=_order_flags(column, timezone, date_format), training=_training_flags(horizon_days, cutoffs)
+        config,
+        orders=_order_flags(column, timezone, date_format),
+        events=_event_flags(event_column),
+        training=_training_flags(horizon_days, cutoffs),
     )
-    with _intake(orders, settings) as intake, terminal.progress(_n_steps(settings)) as advance:
-        judged = run_backtest(intake, home=home, settings=settings, as_of_day=_day(as_of), advance=advance)
+    with (
+        _shop(orders, events, settings, home=home, is_quiet=to_stdout) as shop,
+        terminal.progress(_n_steps(settings)) as advance,
+    ):
+        judged = run_backtest(shop, home=home, settings=settings, as_of_day=_day(as_of), advance=advance)
     for note in judged.notes:
         terminal.print_note(note)
     if json_file is None:
@@ -226,10 +288,12 @@ def models(home: Home = Path(_DEFAULT_HOME)) -> None:
 
 @app.command()
 def score(
-    orders: OrderFiles,
     as_of: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="History is what lies strictly before it.")],
+    orders: OrderFiles = None,
+    events: EventFiles = None,
     out: Annotated[Path | None, typer.Option(help="Also write the scores to this .parquet or .csv.")] = None,
     column: Columns = None,
+    event_column: EventColumns = None,
     timezone: Zone = None,
     date_format: DateFormat = None,
     home: Home = Path(_DEFAULT_HOME),
@@ -240,12 +304,12 @@ def score(
     from serving.lists import load_stage_map
     from serving.state import open_store
 
-    settings = _settings(config, orders=_order_flags(column, timezone, date_format))
+    settings = _settings(config, orders=_order_flags(column, timezone, date_format), events=_event_flags(event_column))
     if out is not None:
         require_writable(out, endings=TABLE_ENDINGS)
     champion = _champion(home)
-    with _intake(orders, settings) as intake:
-        _score(intake, champion, home=home, settings=settings, as_of=as_of.date(), out=out)
+    with _shop(orders, events, settings, home=home) as shop:
+        _score(shop, champion, home=home, settings=settings, as_of=as_of.date(), out=out)
     with open_store(home) as store:
         terminal.print_stages(load_stage_map(store))
 
@@ -360,28 +424,54 @@ def main() -> None:
 
 
 @contextmanager
-def _intake(paths: list[str], settings: Settings, *, tolerate_all: bool = False) -> Iterator["Intake"]:
+def _shop(
+    orders: list[str] | None,
+    events: list[str] | None,
+    settings: Settings,
+    *,
+    home: Path,
+    tolerate_all: bool = False,
+    is_quiet: bool = False,
+) -> Iterator["Shop"]:
+    """Read a shop and say what became of its rows; what was refused is kept in the home."""
     from features.engine import connect
-    from features.intake.orders import read_orders, refuse_above_tolerated_share
+    from features.intake.shop import read_shop, refuse_bad_rows
 
-    connection = connect()
+    connection = connect(memory_limit=settings.engine.memory_limit, threads=settings.engine.threads)
     try:
-        intake = read_orders(paths, settings.orders, connection=connection, today=_now().date())
+        with terminal.waiting("reading"):
+            shop = read_shop(orders or [], events or [], settings, connection=connection, today=_now().date())
+        if not is_quiet:
+            terminal.print_shop(shop, _keep_quarantine(shop, home))
         if not tolerate_all:
-            refuse_above_tolerated_share(intake.report, settings.orders)
-        yield intake
+            refuse_bad_rows(shop, settings)
+        yield shop
     finally:
         connection.close()
 
 
-def _train(intake: "Intake", *, home: Path, settings: Settings, as_of: date | None, source: str) -> None:
+def _keep_quarantine(shop: "Shop", home: Path) -> list[Path]:
+    """Write what was refused, each time anew, and return the files."""
+    from features.intake.quarantine import write_quarantine
+
+    kept = []
+    for name, part in (("quarantine.parquet", shop.orders), ("quarantine-events.parquet", shop.events)):
+        if part is not None and part.report.n_quarantined:
+            write_quarantine(part, _made(home) / name)
+            kept.append(home / name)
+        else:
+            (home / name).unlink(missing_ok=True)
+    return kept
+
+
+def _train(shop: "Shop", *, home: Path, settings: Settings, as_of: date | None, source: str) -> None:
     from training.evaluate import DECIDING
     from training.tracking import current_commit
     from training.train import train as train_challenger
 
     with terminal.progress(_n_steps(settings)) as advance:
         trained = train_challenger(
-            intake,
+            shop,
             home=_made(home),
             settings=settings,
             as_of_day=_day(as_of),
@@ -413,19 +503,17 @@ def _promote(home: Path, settings: Settings) -> None:
     )
 
 
-def _score(
-    intake: "Intake", champion: "Bundle", *, home: Path, settings: Settings, as_of: date, out: Path | None
-) -> None:
+def _score(shop: "Shop", champion: "Bundle", *, home: Path, settings: Settings, as_of: date, out: Path | None) -> None:
     from serving.batch import publish_scores, score_base, scoring_notes
     from serving.state import open_store
 
     with terminal.progress(2) as advance, open_store(home) as store:
         advance("scoring")
-        scores = score_base(intake, champion, as_of=as_of, timezone=settings.orders.timezone)
+        scores = score_base(shop, champion, as_of=as_of, timezone=settings.orders.timezone)
         advance("publishing")
         keep_runs = settings.serving.keep_runs
         run = publish_scores(scores, store, published_at=_now(), keep_runs=keep_runs, out=out)
-    for note in scoring_notes(intake.report, champion.manifest, as_of=as_of):
+    for note in scoring_notes(shop.report, champion.manifest, as_of=as_of):
         terminal.print_note(note)
     terminal.out.print(f"{run.n_customers:,} customers scored as of {run.as_of} over {run.horizon_days} days.")
 
@@ -458,14 +546,19 @@ def _config_path(config: Path | None) -> Path | None:
 
 
 def _order_flags(columns: list[str] | None, timezone: str | None, date_format: str | None) -> dict[str, Any]:
-    pairs = [entry.partition("=") for entry in columns or []]
+    return {"columns": _mapping("--column", columns), "timezone": timezone, "date_format": date_format}
+
+
+def _event_flags(columns: list[str] | None) -> dict[str, Any]:
+    return {"columns": _mapping("--event-column", columns)}
+
+
+def _mapping(flag: str, entries: list[str] | None) -> dict[str, str] | None:
+    pairs = [entry.partition("=") for entry in entries or []]
     for ours, equals, theirs in pairs:
         if not (ours and equals and theirs):
-            raise SettingsError(
-                f"--column {ours}{equals}{theirs} is no mapping.", remedy="Write --column amount=YourColumn."
-            )
-    mapping = {ours: theirs for ours, _, theirs in pairs}
-    return {"columns": mapping or None, "timezone": timezone, "date_format": date_format}
+            raise SettingsError(f"{flag} {ours}{equals}{theirs} is no mapping.", remedy=f"Write {flag} OURS=THEIRS.")
+    return {ours: theirs for ours, _, theirs in pairs} or None
 
 
 def _training_flags(horizon_days: int | None, cutoffs: int | None) -> dict[str, Any]:

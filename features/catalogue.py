@@ -1,36 +1,66 @@
-"""The form in which a feature is declared: once, with its unit, meaning and null rule."""
+"""The form in which a feature is declared: once, with its group, unit, meaning, needs and null rule."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Literal
 
 import narwhals as nw
 
 MICROS = 1_000_000
-MONEY_UNITS = frozenset({"currency", "currency per year"})
+# Carried in millionths until the table is in memory.
+MICRO_UNITS = frozenset({"currency", "currency per year", "items", "points"})
+
+GROUPS = (
+    "recency and rhythm",
+    "frequency and windows",
+    "value and trend",
+    "seasonality",
+    "basket and category",
+    "refunds",
+    "tenure",
+    "channel",
+    "events",
+)
+
+Log = Literal["order_days", "orders", "refunds", "items", "events"]
+How = Literal["sum", "max", "min", "median", "n_unique"]
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """An exact integer per customer, aggregated over its order days; the raw material of features.
+    """An exact integer per customer, aggregated over the rows of one log; the raw material of features.
 
     Args:
         name: Column name of the aggregate.
-        row: Expression over the columns of `build_order_days`; null rows are left out.
-        how: `sum`, `max`, `min` or `median`.
+        row: Expression over the columns of the log; null rows are left out.
+        how: The aggregation. A sum over no rows is 0, and so is a number of unique values; others are null.
+        log: `order_days` (see `build_order_days`), or a relation of `Records`; each has `age_days`, which counts back
+            from the cutoff.
+        needs: What the data must offer beyond orders, for logs other than `order_days`; as `Feature.needs`.
     """
 
     name: str
     row: nw.Expr
-    how: str = "sum"
+    how: How = "sum"
+    log: Log = "order_days"
+    needs: tuple[str, ...] = ()
 
     @property
     def row_name(self) -> str:
         """Name of the per-row column that is aggregated."""
         return f"_{self.name}"
 
+    @property
+    def is_zero_without_rows(self) -> bool:
+        """Whether a customer without a row counts 0, and not nothing."""
+        return self.how in {"sum", "n_unique"}
+
     def aggregate(self) -> nw.Expr:
-        """Return the aggregation over a customer's order days."""
+        """Return the aggregation over a customer's rows."""
         column = nw.col(self.row_name)
+        if self.how == "n_unique":  # a null is one value to every engine
+            return (column.n_unique() - column.is_null().any().cast(nw.Int64)).cast(nw.Int64).alias(self.name)
         reduced = {"sum": column.sum, "max": column.max, "min": column.min, "median": column.median}[self.how]()
         return reduced.cast(nw.Float64 if self.how == "median" else nw.Int64).alias(self.name)
 
@@ -41,22 +71,28 @@ class Feature:
 
     Args:
         name: Column name.
-        unit: `days`, `orders`, `order days`, `share`, `ratio`, `per year`, or one of `MONEY_UNITS`.
+        group: One of `GROUPS`.
+        unit: `days`, `orders`, `order days`, `share`, `ratio`, `per year`, …, or one of `MICRO_UNITS`.
         meaning: One line a person can read.
         value: Expression over counts (see `Count`). Money stays in micros here: the table divides once, in memory,
             because an engine may replace division by a constant with its rounded reciprocal.
         null_rule: When the feature is null, or empty if never.
+        needs: What the data must offer beyond orders, such as `channel` or `event:visit` (see `features.offers`).
+            Where it does not, the feature is absent.
     """
 
     name: str
+    group: str
     unit: str
     meaning: str
     value: nw.Expr
     null_rule: str = ""
+    needs: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, str]:
-        """Return name, unit, meaning and null rule, as the model card prints them."""
-        return {"name": self.name, "unit": self.unit, "meaning": self.meaning, "null_rule": self.null_rule}
+        """Return what people read of a feature, as the model card prints it."""
+        words = {key: getattr(self, key) for key in ("name", "group", "unit", "meaning")}
+        return words | {"needs": ", ".join(self.needs) or "orders", "null_rule": self.null_rule}
 
 
 def exact(name: str) -> nw.Expr:
@@ -69,15 +105,30 @@ def ratio(numerator: nw.Expr, denominator: nw.Expr) -> nw.Expr:
     return nw.when(denominator > 0).then(numerator / denominator)
 
 
+def known_if(count: str, value: nw.Expr) -> nw.Expr:
+    """Return a value where a count is above 0, and null where there was nothing to count."""
+    return nw.when(nw.col(count) > 0).then(value)
+
+
 def when(condition: nw.Expr, value: nw.Expr | int) -> nw.Expr:
     """Return `value` as int64 where the condition holds, and null elsewhere."""
     return nw.when(condition).then(value if isinstance(value, nw.Expr) else nw.lit(value, nw.Int64))
 
 
-def catalogue_hash(features: tuple[Feature, ...]) -> str:
-    """Return a hash of names, units and null rules, in order: a bundle names the catalogue it was trained on by it.
+def within(days: int) -> nw.Expr:
+    """Return whether a row lies in the last so many days before the cutoff."""
+    return nw.col("age_days") <= days
+
+
+def supported(features: Iterable[Feature], offers: frozenset[str]) -> tuple[Feature, ...]:
+    """Return the features whose needs are offered, in their order."""
+    return tuple(feature for feature in features if offers.issuperset(feature.needs))
+
+
+def catalogue_hash(features: Sequence[Feature]) -> str:
+    """Return a hash of names, units, needs and null rules, in order: a bundle names its catalogue by it.
 
     A meaning may be worded better without a new training; a formula that changes is caught by the golden rows.
     """
-    text = "\n".join(f"{feature.name}|{feature.unit}|{feature.null_rule}" for feature in features)
+    text = "\n".join(f"{f.name}|{f.unit}|{','.join(f.needs)}|{f.null_rule}" for f in features)
     return sha256(text.encode()).hexdigest()

@@ -8,32 +8,60 @@ from typing import Any
 
 import narwhals as nw
 
+from features.records import Records
 from features.snapshot import Snapshot
+from features.windows import PARTITIONED, Frame, Windows
 
 _WEEKDAY_OF_DAY_ZERO = 3  # 1970-01-01 was a Thursday; Monday is 0
 _SATURDAY = 5
 
 
-def build_order_days(orders: nw.LazyFrame[Any], snapshot: Snapshot) -> nw.LazyFrame[Any]:
-    """Build the order days known at the cutoff.
+def build_order_days(records: Records, snapshot: Snapshot) -> nw.LazyFrame[Any]:
+    """Build the order days known at the cutoff, on any engine.
 
-    One row per customer and order day: `customer_id, day, age_days, value_micros, n_orders, order_index` (1 for
-    the first), `gap_days` (null for the first), `tenure_days` (since the first), `is_last`, `is_weekend` (0 or 1).
+    One row per customer and order day: `customer_id, day, value_micros` (net of the refunds known at the cutoff),
+    `n_orders`, the columns of `mark_days`, `age_days` and `is_last`.
     """
-    days = (
-        snapshot.history(orders)
-        .group_by("customer_id", "day", "age_days")
-        .agg(
-            nw.col("amount_micros").sum().cast(nw.Int64).alias("value_micros"),
-            nw.len().cast(nw.Int64).alias("n_orders"),
-        )
+    known = snapshot.known(dated_values(records), column="known_day")
+    days = known.group_by("customer_id", "day").agg(
+        nw.col("micros").sum().cast(nw.Int64).alias("value_micros"),
+        nw.col("n_orders").sum().cast(nw.Int64).alias("n_orders"),
     )
-    by_customer = {"order_by": "day"}
+    return snapshot.last_seen(mark_days(days, PARTITIONED))
+
+
+def dated_values(records: Records) -> nw.LazyFrame[Any]:
+    """Build what was ordered on each day, and what refunds later took from it.
+
+    One row per order or matched refund: `customer_id, day` (of the order), `known_day` (of the order, or of the
+    refund), `micros` (below 0 for a refund), `n_orders` (1 or 0).
+    """
+    ordered = records.orders.select(
+        "customer_id", "day", known_day="day", micros="amount_micros", n_orders=nw.lit(1, nw.Int64)
+    )
+    if records.refunds is None:
+        return ordered
+    taken = records.refunds.filter(nw.col("taken_micros") > 0).select(
+        "customer_id",
+        day="order_day",
+        known_day="day",
+        micros=0 - nw.col("taken_micros"),
+        n_orders=nw.lit(0, nw.Int64),
+    )
+    return nw.concat([ordered, taken])
+
+
+def mark_days(days: Frame, windows: Windows) -> Frame:
+    """Add what depends on a customer's earlier days alone, and the day that follows.
+
+    Adds `order_index` (1 for the first), `gap_days` (null for the first), `next_day` (null for the last),
+    `tenure_days` (since the first), `is_weekend` (0 or 1). Of a longer history, only `next_day` would differ.
+    """
     weekday = (nw.col("day") + _WEEKDAY_OF_DAY_ZERO) % 7
     return days.with_columns(
-        order_index=nw.col("day").cum_count().over("customer_id", **by_customer).cast(nw.Int64),
-        gap_days=nw.col("day") - nw.col("day").shift(1).over("customer_id", **by_customer),
-        tenure_days=nw.col("day") - nw.col("day").min().over("customer_id"),
-        is_last=(nw.col("day") == nw.col("day").max().over("customer_id")),
+        order_index=windows.position(),
+        gap_days=nw.col("day") - windows.previous(nw.col("day")),
+        next_day=windows.following(nw.col("day")),
+        tenure_days=nw.col("day") - windows.first(nw.col("day")),
         is_weekend=nw.when(weekday >= _SATURDAY).then(nw.lit(1, nw.Int64)).otherwise(nw.lit(0, nw.Int64)),
     )

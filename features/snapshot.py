@@ -5,6 +5,11 @@ from datetime import date, timedelta
 from typing import Any
 
 import narwhals as nw
+import numpy as np
+import numpy.typing as npt
+
+from features.records import Records
+from features.windows import Frame
 
 _EPOCH = date(1970, 1, 1)
 
@@ -26,13 +31,26 @@ class Snapshot:
         """Return the first day after the outcome window."""
         return self.cutoff_day + self.horizon_days
 
-    def known(self, orders: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-        """Keep the orders before the cutoff, as they are."""
-        return orders.filter(nw.col("day") < self.cutoff_day)
+    def known(self, rows: Frame, *, column: str = "day") -> Frame:
+        """Keep the rows before the cutoff, as they are."""
+        return rows.filter(nw.col(column) < self.cutoff_day)
 
-    def history(self, orders: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-        """Keep the orders before the cutoff; `age_days` counts back from it, so the youngest order has age 1."""
-        return self.known(orders).with_columns(age_days=nw.lit(self.cutoff_day, nw.Int64) - nw.col("day"))
+    def is_known(self, days: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Tell of each day number whether it lies before the cutoff."""
+        return days < self.cutoff_day
+
+    def known_records(self, records: Records) -> Records:
+        """Keep what was recorded before the cutoff, in every relation."""
+        return records.map(self.known)
+
+    def history(self, rows: Frame) -> Frame:
+        """Keep the rows before the cutoff; `age_days` counts back from it, so the youngest row has age 1."""
+        return self.known(rows).with_columns(age_days=nw.lit(self.cutoff_day, nw.Int64) - nw.col("day"))
+
+    def last_seen(self, days: Frame) -> Frame:
+        """Return the history of marked days (see `mark_days`), with `is_last`: no day follows before the cutoff."""
+        follows = (nw.col("next_day") < self.cutoff_day).fill_null(value=False)
+        return self.history(days).with_columns(is_last=~follows)
 
     def outcome(self, orders: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
         """Keep the orders in `[cutoff, cutoff + horizon)`."""

@@ -1,27 +1,30 @@
 """Scores of a whole customer base: computed, written to a file, published to the store."""
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
 
 from features.errors import CutoffError, SettingsError
-from features.intake.orders import Intake, IntakeReport
+from features.intake.report import IntakeReport
+from features.intake.shop import Shop
 from features.snapshot import to_day
 from serving.csv_export import to_csv
-from serving.scoring import score_orders
+from serving.scoring import score_records
 from serving.store import RunInfo, ScoreStore
 from training.bundle import Bundle, Manifest
 
 TABLE_ENDINGS = (".parquet", ".csv")
 
 
-def score_base(intake: Intake, champion: Bundle, *, as_of: date, timezone: str) -> pl.DataFrame:
+def score_base(shop: Shop, champion: Bundle, *, as_of: date, timezone: str) -> pl.DataFrame:
     """Score every customer with an order before the as-of date. One row per customer, columns as `SCORE_SCHEMA`.
 
     Args:
-        intake: Validated orders.
+        shop: Validated records.
         champion: The model to answer with.
         as_of: Date in the shop's zone; orders at or after its midnight are not used.
         timezone: In which the orders' days were counted.
@@ -30,7 +33,7 @@ def score_base(intake: Intake, champion: Bundle, *, as_of: date, timezone: str) 
         CutoffError: If no order lies before the as-of date.
         SettingsError: If the champion counts days in another time zone.
     """
-    first = intake.report.first_day
+    first = shop.report.first_day
     if first is None or as_of <= first:
         raise CutoffError(
             f"No order lies before the as-of date {as_of}; the first is of {first}.", remedy="Give a later --as-of."
@@ -40,7 +43,7 @@ def score_base(intake: Intake, champion: Bundle, *, as_of: date, timezone: str) 
             f"The champion counts days in {champion.manifest.timezone}, and the orders were read in {timezone}.",
             remedy=f"Give --timezone {champion.manifest.timezone}, or train again.",
         )
-    return score_orders(champion, intake.orders, cutoff_day=to_day(as_of))
+    return score_records(champion, shop.records, cutoff_day=to_day(as_of))
 
 
 def scoring_notes(report: IntakeReport, manifest: Manifest, *, as_of: date) -> tuple[str, ...]:
@@ -105,12 +108,25 @@ def write_frame(frame: pl.DataFrame, path: Path) -> None:
         SettingsError: If the path is neither .parquet nor .csv, or its folder does not exist.
     """
     require_writable(path, endings=TABLE_ENDINGS)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
-    try:
+    with _whole(path) as draft:
         if path.suffix == ".parquet":
             frame.write_parquet(draft)
         else:
             draft.write_text(to_csv(frame), encoding="utf-8")
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file; readers of the path see the old file or the new, whole."""
+    with _whole(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Yield a draft beside a file, which takes its place when it is done."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
+    try:
+        yield draft
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

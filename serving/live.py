@@ -1,14 +1,19 @@
 """Scores computed from a request: the same computation as in a batch, nothing stored."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import replace
+
+import narwhals as nw
+import polars as pl
 
 from features.errors import InputError
-from features.intake.request_orders import orders_from_rows
+from features.intake.request_events import EventRow, events_from_rows
+from features.intake.request_orders import OrderRow, records_from_rows
+from features.records import ORDER_OPTIONS, Records
 from features.settings import ServingSettings
 from features.snapshot import to_day
 from serving.schemas import NotScored, Score, ScoreRequest, ScoreResponse
-from serving.scoring import score_orders
+from serving.scoring import score_records
 from training.bundle import Bundle
 
 NO_ORDER = "no order before as_of: stage not observable"
@@ -21,8 +26,7 @@ def score_request(bundle: Bundle, request: ScoreRequest, *, settings: ServingSet
         InputError: If the request exceeds a limit of the settings.
     """
     _check_limits(request, settings)
-    orders = orders_from_rows(list(_order_rows(request)), timezone=bundle.manifest.timezone)
-    scores = score_orders(bundle, orders, cutoff_day=to_day(request.as_of))
+    scores = score_records(bundle, _records(request, bundle.manifest.timezone), cutoff_day=to_day(request.as_of))
     found = {row["customer_id"]: Score.from_row(row) for row in scores.iter_rows(named=True)}
     asked = [customer.customer_id for customer in request.customers]
     return ScoreResponse(
@@ -36,10 +40,39 @@ def score_request(bundle: Bundle, request: ScoreRequest, *, settings: ServingSet
     )
 
 
-def _order_rows(request: ScoreRequest) -> Iterator[tuple[str, datetime, float]]:
+def _records(request: ScoreRequest, timezone: str) -> Records:
+    """Read a request. What no order or customer of it gives (`events`, a column) is unknown, as in a file without it.
+
+    Where some have `events`, whoever has none did nothing.
+    """
+    records = _without_unknown(records_from_rows(list(_order_rows(request)), timezone=timezone))
+    if all(customer.events is None for customer in request.customers):
+        return records
+    events = events_from_rows(list(_event_rows(request)), timezone=timezone)
+    return replace(records, events=nw.from_native(events).lazy())
+
+
+def _without_unknown(records: Records) -> Records:
+    orders, items = (frame.collect("polars").to_native() for frame in (records.orders, records.items) if frame)
+    unknown = [column for column in ORDER_OPTIONS if orders[column].null_count() == orders.height]
+    is_told = items.select(pl.any_horizontal(pl.col("category", "quantity_micros").is_not_null()).any()).item()
+    return replace(
+        records,
+        orders=nw.from_native(orders.drop(unknown)).lazy(),
+        items=nw.from_native(items).lazy() if is_told else None,
+    )
+
+
+def _order_rows(request: ScoreRequest) -> Iterator[OrderRow]:
     for customer in request.customers:
         for order in customer.orders:
-            yield customer.customer_id, order.ordered_at, order.amount
+            yield OrderRow(customer_id=customer.customer_id, **dict(order))
+
+
+def _event_rows(request: ScoreRequest) -> Iterator[EventRow]:
+    for customer in request.customers:
+        for event in customer.events or ():
+            yield customer.customer_id, event.occurred_at, event.event_type, event.value, event.channel
 
 
 def _check_limits(request: ScoreRequest, settings: ServingSettings) -> None:
@@ -49,9 +82,9 @@ def _check_limits(request: ScoreRequest, settings: ServingSettings) -> None:
             f"The request holds {len(request.customers)} customers; at most {most_customers} are accepted.",
             remedy="Split it into smaller requests, or score a file with lifestage score.",
         )
-    longest = max(len(customer.orders) for customer in request.customers)
+    longest = max(max(len(customer.orders), len(customer.events or ())) for customer in request.customers)
     if longest > most_orders:
         raise InputError(
-            f"A customer of the request has {longest} orders; at most {most_orders} are accepted.",
+            f"A customer of the request has {longest} orders or events; at most {most_orders} are accepted.",
             remedy="Score such customers from a file with lifestage score.",
         )

@@ -65,7 +65,9 @@ _STATUS_OF_ERROR: tuple[tuple[type[LifestageError], int], ...] = (
 )
 _UNNAMED = "(unknown field)"
 _OUR_FIELDS = frozenset(
-    name for model in (schemas.ScoreRequest, schemas.CustomerIn, schemas.OrderIn) for name in model.model_fields
+    name
+    for model in (schemas.ScoreRequest, schemas.CustomerIn, schemas.OrderIn, schemas.EventIn)
+    for name in model.model_fields
 ) | {"customer_id", "stage", "size", "min_p_churn", "max_p_churn", "limit", "cursor", "format"}
 
 

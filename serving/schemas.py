@@ -16,7 +16,7 @@ from pydantic import (
     field_validator,
 )
 
-from features.intake.checks import BLANKS
+from features.intake.values import BLANKS
 from features.intake.zones import FIRST_DAY, LAST_DAY
 from features.lifecycle.stages import STAGES
 
@@ -75,26 +75,41 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Number = Annotated[float, Field(ge=-MAX_AMOUNT, le=MAX_AMOUNT, allow_inf_nan=False, strict=True)]
+
+
 class OrderIn(_Wire):
-    """One order of a customer."""
+    """One order of a customer, one line of it, or, with an amount below 0, a refund."""
 
     ordered_at: Annotated[
         IsoMoment,
         Field(description="ISO 8601 date or time stamp; without an offset it is in the shop's time zone."),
     ]
-    amount: Annotated[
-        float,
-        Field(
-            ge=0.0, le=MAX_AMOUNT, allow_inf_nan=False, strict=True, description="Order value in the shop's currency."
-        ),
-    ]
+    amount: Annotated[Number, Field(description="In the shop's currency; below 0 for what was refunded.")]
+    order_id: Annotated[Text | None, Field(description="Rows of one order and day add up.")] = None
+    refund_of: Annotated[Text | None, Field(description="The order_id of the order that was refunded.")] = None
+    channel: Annotated[Text | None, Field(description="Where it was ordered.")] = None
+    category: Annotated[Text | None, Field(description="Of the goods.")] = None
+    quantity: Annotated[Number | None, Field(description="Number of goods.")] = None
+    cost: Annotated[Number | None, Field(description="What the goods cost the shop.")] = None
+
+
+class EventIn(_Wire):
+    """One web or marketing event of a customer."""
+
+    occurred_at: Annotated[IsoMoment, Field(description="As ordered_at.")]
+    event_type: Annotated[Text, Field(examples=["visit"])]
+    value: Annotated[Number | None, Field(description="The answer of a survey, the stars of a review, …")] = None
+    channel: Text | None = None
 
 
 class CustomerIn(_Wire):
-    """One customer with all orders known."""
+    """One customer with all orders known, and events where the model was trained with them."""
 
     customer_id: CustomerId
     orders: list[OrderIn]
+    events: list[EventIn] | None = None
 
 
 class ScoreRequest(_Wire):
@@ -235,7 +250,7 @@ class FieldProblem(_Wire):
     """One field that is wrong, and what to do about it."""
 
     field: Annotated[str, Field(examples=["customers[0].orders[1].amount"])]
-    remedy: Annotated[str, Field(examples=["Must be greater than or equal to 0."])]
+    remedy: Annotated[str, Field(examples=["Must be a finite number."])]
 
 
 class Problem(_Wire):

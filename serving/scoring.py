@@ -1,14 +1,13 @@
 """Scoring: orders in, one score per customer out, for a whole base and for one request alike."""
 
-from typing import Any
-
-import narwhals as nw
 import numpy as np
 import polars as pl
 
 from features.lifecycle.stages import STAGES
+from features.offers import readable
+from features.records import Records
 from features.snapshot import Snapshot, to_date
-from features.table import build_customer_table
+from features.table import build_customer_table, features_named
 from serving.columns import SCORE_SCHEMA
 from training.bundle import Bundle
 from training.models.lifecycle import Answer, LifecycleModel
@@ -20,17 +19,17 @@ FLAGS = {
     "fallback_thresholds": "the shop has too few gaps: stages follow the documented 90/180-day bands",
     "fallback_churn": "the shop has too few churners or returners: churn comes from the purchase process alone",
     "fallback_next_stage": "too few of some stage: the next stage of those who order comes from counted moves",
+    "missing_inputs": "the model was trained with columns or events that are not given here: it reads them as unknown",
     "no_order_expected": "no next order is likelier than not, or it lies too far ahead to date",
 }
 
 
-def score_orders(bundle: Bundle, orders: Any, *, cutoff_day: int) -> pl.DataFrame:
+def score_records(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.DataFrame:
     """Score every customer with an order before the cutoff.
 
     Args:
         bundle: The model to answer with.
-        orders: Validated orders (`customer_id, day, amount_micros`, …): a DuckDB relation, a Polars frame, or any
-            frame that narwhals wraps.
+        records: Validated records, of a base or of a request.
         cutoff_day: Day number of the as-of date.
 
     Returns:
@@ -38,7 +37,8 @@ def score_orders(bundle: Bundle, orders: Any, *, cutoff_day: int) -> pl.DataFram
     """
     model = bundle.model
     snapshot = Snapshot(cutoff_day, model.horizon_days)
-    table = build_customer_table(nw.from_native(orders).lazy(), snapshot, rule=model.stage_rule)
+    features = features_named(model.features)
+    table = build_customer_table(records, snapshot, rule=model.stage_rule, features=features)
     if table.is_empty():
         return pl.DataFrame(schema=SCORE_SCHEMA)
     answer = model.answer(table)
@@ -65,7 +65,7 @@ def score_orders(bundle: Bundle, orders: Any, *, cutoff_day: int) -> pl.DataFram
         "rfm": model.segments.rfm(table),
         "size": model.segments.size(table),
         "value_at_risk": answer.p_churn * forecast.clv_12m,
-        "flags": _flags(table, model, next_order_day),
+        "flags": _flags(table, model, next_order_day, lacks_inputs=readable(features, records) != features),
     }
     return pl.DataFrame(columns, schema=SCORE_SCHEMA)
 
@@ -80,7 +80,7 @@ def _iso(days: pl.Series) -> pl.Series:
     return days.cast(pl.Int32).cast(pl.Date).dt.to_string("iso")
 
 
-def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: pl.Series) -> pl.Series:
+def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: pl.Series, *, lacks_inputs: bool) -> pl.Series:
     conditions = {
         "one_order": pl.col("frequency") == 0,
         "short_history": pl.col("T_days") < model.horizon_days,
@@ -88,6 +88,7 @@ def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: pl.Series
         "fallback_thresholds": pl.lit(model.stage_rule.is_fallback),
         "fallback_churn": pl.lit(model.churn.trees is None),
         "fallback_next_stage": pl.lit(model.next_stage.trees is None),
+        "missing_inputs": pl.lit(lacks_inputs),
         "no_order_expected": pl.lit(next_order_day.is_null()),
     }
     codes = [pl.when(condition).then(pl.lit(code)) for code, condition in conditions.items()]

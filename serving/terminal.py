@@ -4,21 +4,28 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from features.catalogue import GROUPS
+
 if TYPE_CHECKING:
-    from features.intake.orders import IntakeReport
+    from features.intake.event_report import EventReport
+    from features.intake.report import IntakeReport, SourceReport
+    from features.intake.shop import Shop
+    from features.records import Records
+    from serving.data_words import Refusal
     from serving.lists import AtRiskList, StageMap
 
 _TASK_TITLES = {
@@ -29,7 +36,9 @@ _TASK_TITLES = {
 _ALSO_SHOWN = {"churn": ("auc", "ece"), "next_stage": (), "value": ("mae", "r_squared", "relative_bias")}
 _SHORT = {"log_loss": "log-loss", "auc": "AUC", "ece": "ECE", "mae": "MAE", "r_squared": "R²", "relative_bias": "bias"}
 _OURS = "lifestage"
-_SHOWN_QUARANTINE_ROWS = 10
+_SHOWN_EXAMPLES = 2
+_SHOWN_LINES = 12
+_WIDE_ENOUGH = 72  # columns of a terminal on which names of features need not be folded
 
 out = Console()
 err = Console(stderr=True)
@@ -60,6 +69,11 @@ def progress(total: int) -> Iterator[Callable[[str], None]]:
         yield advance
 
 
+def waiting(step: str) -> AbstractContextManager[object]:
+    """Show on a terminal that a step takes its time."""
+    return err.status(step)
+
+
 def print_error(problem: str, remedy: str) -> None:
     """Print what was wrong and what to do about it."""
     err.print(Text.assemble(("Error: ", "bold red"), problem))
@@ -77,21 +91,41 @@ def print_heading(text: str) -> None:
     out.rule(Text(text, style="bold"), align="left")
 
 
-def print_intake(report: "IntakeReport") -> None:
-    """Print what became of every input row, and the first quarantined ones."""
-    window = f" from {report.first_day} to {report.last_day}" if report.n_orders else ""
-    out.print(
-        f"{report.n_input:,} rows read: {report.n_accepted:,} accepted, {report.n_quarantined:,} quarantined; "
-        f"{report.n_orders:,} orders{window}."
-    )
-    if report.quarantine.is_empty():
-        return
-    table = _table("rows", "reason", title="Quarantined, by reason")
-    for reason, n_rows in report.by_reason.items():
-        table.add_row(f"{n_rows:,}", reason)
-    out.print(table)
-    shown = report.quarantine.head(_SHOWN_QUARANTINE_ROWS)
-    out.print(_plain_table(shown, title=f"The first {shown.height} of {report.n_quarantined:,}"))
+def print_shop(shop: "Shop", kept: Sequence[Path]) -> None:
+    """Print what became of every row of orders, and of events where there are any.
+
+    Args:
+        shop: What was read.
+        kept: Files into which the quarantined rows were written.
+    """
+    from serving import data_words
+
+    _print_orders(shop.report)
+    _print_refusals(data_words.order_refusals(shop.orders), title="Quarantined rows of orders")
+    if shop.events is not None:
+        _print_events(shop.events.report)
+        _print_refusals(data_words.event_refusals(shop.events), title="Quarantined rows of events")
+    for path in kept:
+        _print_line(f"Quarantined rows are kept in {path}.")
+
+
+def print_support(records: "Records") -> None:
+    """Print how many features of each group these records can fill, and what the others need."""
+    from serving.data_words import find_support
+
+    support = find_support(records)
+    groups = [{"features": group, "supported": f"{n} of {n_declared}"} for group, n, n_declared in support.groups]
+    print_records(groups, title="What the models can learn from")
+    if support.absent:
+        lacking = [{"needs": needs, "features": ", ".join(names)} for needs, names in support.absent.items()]
+        print_records(lacking, title="What more data would add")
+
+
+def print_catalogue(rows: Sequence[Mapping[str, str]]) -> None:
+    """Print described features, a table per group."""
+    for group in GROUPS:
+        if listed := [row for row in rows if row["group"] == group]:
+            out.print(_catalogue_table(listed, title=group))
 
 
 def print_ladder(frame: pl.DataFrame, deciding: Mapping[str, str]) -> None:
@@ -185,6 +219,98 @@ def write_stdout(text: str) -> None:
     sys.stdout.write(text)
 
 
+def _print_orders(report: "IntakeReport") -> None:
+    from serving.data_words import order_lines
+
+    window = f" from {report.first_day} to {report.last_day}" if report.n_orders else ""
+    out.print(
+        f"{report.n_input:,} rows read: {report.n_accepted:,} accepted, {report.n_quarantined:,} quarantined; "
+        f"{report.n_orders:,} orders{window}."
+    )
+    _print_lines(order_lines(report))
+    _print_sources(report.by_source)
+    _print_lines(report.notes)
+
+
+def _print_events(report: "EventReport") -> None:
+    from serving.data_words import event_lines
+
+    window = f" from {report.first_day} to {report.last_day}" if report.n_events else ""
+    out.print(
+        f"{report.n_input:,} rows of events read: {report.n_accepted:,} accepted, "
+        f"{report.n_quarantined:,} quarantined; {report.n_events:,} events of known customers{window}."
+    )
+    _print_lines(event_lines(report))
+    _print_sources(report.by_source)
+    _print_lines(report.notes)
+
+
+def _print_sources(sources: Sequence["SourceReport"]) -> None:
+    """Print a line for each source, where there are several."""
+    if len(sources) > 1:
+        _print_lines(
+            f"{source.file}: {source.n_input:,} rows, {source.n_quarantined:,} quarantined, "
+            f"{source.n_guests:,} without a customer."
+            for source in sources
+        )
+
+
+def _print_refusals(refusals: Iterable["Refusal"], *, title: str) -> None:
+    rows = [
+        {
+            "rows": f"{refusal.n_rows:,}",
+            "what is wrong": refusal.reason.meaning,
+            "what to do": refusal.reason.remedy,
+            "for example": "\n".join(_examples(refusal)),
+        }
+        for refusal in refusals
+    ]
+    if rows:
+        print_records(rows, title=title)
+
+
+def _examples(refusal: "Refusal") -> list[str]:
+    shown = [f"{file}, {place}" for file, place in refusal.examples[:_SHOWN_EXAMPLES]]
+    n_left = refusal.n_rows - len(shown)
+    return [*shown, f"… and {n_left:,} more"] if n_left else shown
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    """Print lines as they are, the first of them where there are very many."""
+    listed = list(lines)
+    for line in listed[:_SHOWN_LINES]:
+        _print_line(line)
+    if len(listed) > _SHOWN_LINES:
+        _print_line(f"… and {len(listed) - _SHOWN_LINES:,} more")
+
+
+def _print_line(line: str) -> None:
+    out.print(Padding(_plain_text(line), (0, 0, 0, 2), expand=False))
+
+
+def _plain_text(text: str) -> Text:
+    """Return text that a terminal shows as it is: a file may be named so as to move the cursor."""
+    return Text("".join(char if char.isprintable() or char == "\n" else "�" for char in text))
+
+
+def _catalogue_table(rows: Sequence[Mapping[str, str]], *, title: str) -> Table:
+    table = _folding_table(title=title)
+    longest = max(len(row["name"]) for row in rows)
+    table.add_column("name", overflow="fold", min_width=longest if out.width >= _WIDE_ENOUGH else None)
+    table.add_column("unit", overflow="fold")
+    table.add_column("meaning", overflow="fold")
+    for row in rows:
+        table.add_row(row["name"], row["unit"], _meaning(row))
+    return table
+
+
+def _meaning(row: Mapping[str, str]) -> str:
+    from serving.data_words import word_needs
+
+    needs = "" if row["needs"] == "orders" else f"\nneeds {word_needs(row['needs'].split(', '))}"
+    return f"{row['meaning']}{needs}" + (f"\nnull: {row['null_rule']}" if row["null_rule"] else "")
+
+
 def _ladder_table(rows: pl.DataFrame, metric: str, also: tuple[str, ...], *, title: str) -> Table:
     cutoffs = rows["cutoff"].unique().sort().to_list()
     deciding = _SHORT.get(metric, metric)
@@ -236,9 +362,13 @@ def _table(first: str, *others: str, title: str, caption: str | None = None) -> 
 
 
 def _plain_table(frame: pl.DataFrame, *, title: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, title_justify="left")
+    table = _folding_table(title=title)
     for name in frame.columns:
         table.add_column(name, overflow="fold")
     for row in frame.iter_rows():
-        table.add_row(*(Text("–" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(_plain_text("–" if cell is None else str(cell)) for cell in row))
     return table
+
+
+def _folding_table(*, title: str) -> Table:
+    return Table(title=title, box=box.SIMPLE_HEAD, padding=0, title_justify="left")

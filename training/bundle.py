@@ -22,16 +22,16 @@ from features.errors import BundleError
 from features.lifecycle.segments import Segments
 from features.lifecycle.stages import StageRule
 from features.settings import ValueSettings
-from features.table import FEATURES
+from features.table import FEATURES, features_named
 from training.golden import agrees, golden_answers
 from training.models.churn import ChurnModel
-from training.models.inputs import INPUT_NAMES
+from training.models.inputs import input_names
 from training.models.lifecycle import LifecycleModel
 from training.models.next_stage import NextStageModel
 from training.models.purchase_process import PurchaseProcess
 from training.models.trees import Trees
 
-FORMAT = 1
+FORMAT = 2
 _MODEL, _GOLDEN, _MANIFEST = "model.json", "golden.json", "manifest.json"
 _TREES = {"churn": "churn.txt", "next_stage": "next_stage.txt"}
 _LIBRARIES = ("numpy", "scipy", "polars", "narwhals", "lightgbm")
@@ -49,8 +49,9 @@ class Manifest:
         timezone: In which the shop's days begin.
         trained_as_of: ISO date; nothing at or after it was seen.
         data: Counts, window and digest of the orders; nothing of any customer.
-        catalogue: The features, in order, as the model card prints them.
-        catalogue_hash: Hash of the catalogue.
+        catalogue: The features that it reads, in order, as the model card prints them.
+        catalogue_hash: Hash of these features.
+        absent: Features that the data could not support: name → what they need.
         stage_rule: Stage thresholds, readable.
         notes: What training had to give up on this data, in words.
         evaluation: The ladder of the backtest that this bundle's training ran.
@@ -67,6 +68,7 @@ class Manifest:
     data: dict[str, Any]
     catalogue: list[dict[str, str]]
     catalogue_hash: str
+    absent: dict[str, str]
     stage_rule: dict[str, Any]
     notes: list[str]
     evaluation: dict[str, Any]
@@ -101,7 +103,7 @@ def write_bundle(
     Returns:
         The bundle's folder.
     """
-    texts = _texts(model)
+    texts, features = _texts(model), features_named(model.features)
     manifest = Manifest(
         version="",
         format=FORMAT,
@@ -109,8 +111,9 @@ def write_bundle(
         timezone=timezone,
         trained_as_of=trained_as_of,
         data=data,
-        catalogue=[feature.describe() for feature in FEATURES],
-        catalogue_hash=catalogue_hash(FEATURES),
+        catalogue=[feature.describe() for feature in features],
+        catalogue_hash=catalogue_hash(features),
+        absent={feature.name: ", ".join(feature.needs) for feature in FEATURES if feature.name not in model.features},
         stage_rule=model.stage_rule.to_dict(),
         notes=list(model.notes),
         evaluation=evaluation,
@@ -135,7 +138,7 @@ def load_bundle(folder: Path) -> Bundle:
     allowed = {_MODEL, _GOLDEN, *_TREES.values()}
     if not {_MODEL, _GOLDEN} <= manifest.files.keys() <= allowed:
         raise BundleError(f"Bundle {folder.name} lists unknown or missing files.", remedy=_REMEDY)
-    if manifest.catalogue_hash != catalogue_hash(FEATURES):
+    if not _knows(manifest):
         raise BundleError(f"Bundle {folder.name} was trained on another feature catalogue.", remedy="Train again.")
     texts = {name: _read_checked(folder / name, expected) for name, expected in manifest.files.items()}
     try:
@@ -145,6 +148,8 @@ def load_bundle(folder: Path) -> Bundle:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a forged bundle breaks, it is a bundle to refuse
         raise BundleError(f"Bundle {folder.name} cannot be read: {type(error).__name__}.", remedy=_REMEDY) from None
+    if list(model.features) != [feature["name"] for feature in manifest.catalogue]:
+        raise BundleError(f"Bundle {folder.name} reads other features than it says.", remedy=_REMEDY)
     if not is_golden:
         raise BundleError(f"Bundle {folder.name} does not reproduce its golden rows here.", remedy=_REMEDY)
     return Bundle(manifest, model)
@@ -169,6 +174,15 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def _knows(manifest: Manifest) -> bool:
+    """Tell whether the features that the bundle reads are still those of our catalogue."""
+    try:
+        features = features_named(feature["name"] for feature in manifest.catalogue)
+    except (KeyError, TypeError):
+        return False
+    return manifest.catalogue_hash == catalogue_hash(features)
+
+
 def _seal(manifest: Manifest) -> Manifest:
     """Return the manifest with the version that its contents make."""
     contents = _hash(_dump(asdict(replace(manifest, version=""))))
@@ -189,7 +203,9 @@ def _tree_parts(model: LifecycleModel) -> Mapping[str, Trees | None]:
 
 
 def _build_model(values: dict[str, Any], texts: Mapping[str, str]) -> LifecycleModel:
-    trees = {name: Trees(texts[file], len(INPUT_NAMES)) if file in texts else None for name, file in _TREES.items()}
+    features = tuple(str(name) for name in values["features"])
+    n_inputs = len(input_names(features))
+    trees = {name: Trees(texts[file], n_inputs) if file in texts else None for name, file in _TREES.items()}
     return LifecycleModel(
         horizon_days=int(values["horizon_days"]),
         stage_rule=StageRule.from_dict(values["stage_rule"]),
@@ -198,6 +214,7 @@ def _build_model(values: dict[str, Any], texts: Mapping[str, str]) -> LifecycleM
         churn=ChurnModel.from_dict(values["churn"], trees["churn"]),
         next_stage=NextStageModel.from_dict(values["next_stage"], trees["next_stage"]),
         value=ValueSettings.model_validate(values["value"]),
+        features=features,
         notes=tuple(str(note) for note in values["notes"]),
     )
 
@@ -205,7 +222,7 @@ def _build_model(values: dict[str, Any], texts: Mapping[str, str]) -> LifecycleM
 def _drivers(model: LifecycleModel) -> dict[str, float]:
     if model.churn.trees is None:
         return {}
-    shares = zip(INPUT_NAMES, model.churn.trees.gain_importance().tolist(), strict=True)
+    shares = zip(input_names(model.features), model.churn.trees.gain_importance().tolist(), strict=True)
     return {name: round(share, 6) for name, share in sorted(shares, key=lambda pair: -pair[1]) if share > 0}
 
 

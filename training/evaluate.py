@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import duckdb
-import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from features.errors import InsufficientHistoryError
 from features.lifecycle.stages import StageRule
+from features.records import Records
 from features.settings import Settings
 from features.snapshot import Snapshot, to_date
-from features.table import build_customer_table
+from features.table import build_customer_table, features_named
 from training import metrics
 from training.bundle import Bundle
 from training.labels import build_labels
@@ -88,7 +87,7 @@ class Backtest:
 
 
 def backtest(
-    orders: duckdb.DuckDBPyRelation,
+    records: Records,
     *,
     first_day: int,
     end_day: int,
@@ -99,7 +98,7 @@ def backtest(
     """Judge the ladder on rolling cutoffs.
 
     Args:
-        orders: Validated orders.
+        records: Validated records.
         first_day: Day number of the first order.
         end_day: First day number whose orders are not used.
         settings: Of the whole run.
@@ -117,7 +116,7 @@ def backtest(
         when = to_date(fold.cutoff_day).isoformat()
         step = partial(_named, advance, when)
         try:
-            past, model = learn_at(orders, fold, settings=settings, advance=step)
+            past, model = learn_at(records, fold, settings=settings, advance=step)
         except InsufficientHistoryError as error:
             if judged is None:
                 raise
@@ -126,8 +125,8 @@ def backtest(
         step("judging")
         answers = dict(climb(past.examples, past.present, model))
         if champion is not None and champion.manifest.trained_as_of <= when:
-            answers[CHAMPION] = _ask_champion(orders, fold, champion)
-        outcomes = observe(orders, fold, past.rule, settings)
+            answers[CHAMPION] = _ask_champion(records, fold, champion)
+        outcomes = observe(records, fold, past.rule, settings)
         frames.append(judge(answers, outcomes, cutoff=when, settings=settings))
         judged = judged or (outcomes, _answered(answers[OURS]))
     assert judged is not None  # noqa: S101 - rolling_folds returns at least one fold
@@ -143,12 +142,10 @@ def _named(advance: Advance, when: str, step: str) -> None:
     advance(f"{when}: {step}")
 
 
-def observe(
-    orders: duckdb.DuckDBPyRelation, fold: Fold, rule: StageRule, settings: Settings
-) -> Mapping[str, npt.NDArray[Any]]:
+def observe(records: Records, fold: Fold, rule: StageRule, settings: Settings) -> Mapping[str, npt.NDArray[Any]]:
     """Return what came within the horizon after the fold's cutoff: task → outcome per customer, sorted by id."""
     snapshot = Snapshot(fold.cutoff_day, settings.training.horizon_days)
-    labels = build_labels(nw.from_native(orders).lazy(), snapshot, rule=rule)
+    labels = build_labels(records, snapshot, rule=rule)
     return {
         "churn": labels["is_churned"].to_numpy().astype(np.int64),
         "next_stage": stage_codes(labels["next_stage"]),
@@ -201,12 +198,11 @@ def _differences(
             yield float((losses[:, ours] - losses[:, i]).mean()), low, high, rival
 
 
-def _ask_champion(orders: duckdb.DuckDBPyRelation, fold: Fold, champion: Bundle) -> Predictions:
+def _ask_champion(records: Records, fold: Fold, champion: Bundle) -> Predictions:
     """Let the champion answer with its own stage rule; its stages are comparable only where the rules agree."""
     model = champion.model
-    table = build_customer_table(
-        nw.from_native(orders).lazy(), Snapshot(fold.cutoff_day, model.horizon_days), rule=model.stage_rule
-    )
+    snapshot = Snapshot(fold.cutoff_day, model.horizon_days)
+    table = build_customer_table(records, snapshot, rule=model.stage_rule, features=features_named(model.features))
     answers = predict(model, table)
     return Predictions(p_churn=answers.p_churn, value=answers.value)
 

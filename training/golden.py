@@ -2,14 +2,15 @@
 
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 import polars as pl
 
 from features.catalogue import MICROS
+from features.intake.event_types import load_event_types
 from features.lifecycle.segments import SIZES
+from features.records import Records
 from features.snapshot import Snapshot
-from features.table import build_customer_table
+from features.table import build_customer_table, features_named
 from training.models.lifecycle import LifecycleModel
 
 _CUTOFF_DAY = 10_000
@@ -24,6 +25,7 @@ _AGES_DAYS: dict[str, tuple[int, ...]] = {
     "weekly": tuple(range(3, 180, 7)),
 }
 _RELATIVE_TOLERANCE = 1e-9
+_NUMBER = pl.int_range(pl.len(), dtype=pl.Int64)
 
 
 def golden_answers(model: LifecycleModel) -> dict[str, list[float]]:
@@ -33,7 +35,8 @@ def golden_answers(model: LifecycleModel) -> dict[str, list[float]]:
         History name → `p_churn`, the next-stage vector, `expected_orders`, `clv_12m`, RFM code and size.
     """
     snapshot = Snapshot(_CUTOFF_DAY, model.horizon_days)
-    table = build_customer_table(nw.from_native(_orders()).lazy(), snapshot, rule=model.stage_rule)
+    features = features_named(model.features)
+    table = build_customer_table(_records(), snapshot, rule=model.stage_rule, features=features)
     answer = model.answer(table)
     segments = [
         np.array(model.segments.rfm(table), dtype=np.float64),
@@ -53,8 +56,24 @@ def agrees(expected: dict[str, Any], actual: dict[str, list[float]]) -> bool:
     )
 
 
-def _orders() -> pl.DataFrame:
+def _records() -> Records:
+    """Build made-up records in which every relation and column has rows, so that every formula is compared."""
     rows = [(name, _CUTOFF_DAY - age, (20 + age % 13) * MICROS) for name, ages in _AGES_DAYS.items() for age in ages]
-    return pl.DataFrame(
-        rows, schema={"customer_id": pl.String, "day": pl.Int64, "amount_micros": pl.Int64}, orient="row"
+    rows += [(name, _CUTOFF_DAY - ages[0], 0) for name, ages in _AGES_DAYS.items() if len(ages) > 3]
+    rows += [("twice, far apart", _CUTOFF_DAY - 200, 0)]
+    orders = pl.DataFrame(rows, schema=["customer_id", "day", "amount_micros"], orient="row").with_columns(
+        channel=_cycle("channel", 3), cost_micros=pl.col("amount_micros") // (2 + _NUMBER % 3)
     )
+    items = orders.select("customer_id", "day", category=_cycle("category", 4), n_lines=1 + _NUMBER % 3).with_columns(
+        quantity_micros=(1 + _NUMBER % 5) * MICROS
+    )
+    refunds = orders.filter(_NUMBER % 3 == 1).with_columns(order_day="day", taken_micros=pl.col("amount_micros") // 4)
+    types = pl.DataFrame({"event_type": list(load_event_types())})
+    events = orders.join(types, how="cross", maintain_order="left_right").filter(_NUMBER % 7 < 3)
+    return Records.wrap(
+        orders, refunds=refunds, items=items, events=events.with_columns(value_micros=_NUMBER % 9 * MICROS)
+    )
+
+
+def _cycle(word: str, n: int) -> pl.Expr:
+    return pl.concat_str(pl.lit(word), _NUMBER % n)

@@ -1,5 +1,6 @@
 """Labels: what came within the horizon, looked at only to learn and to judge."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import narwhals as nw
@@ -7,36 +8,39 @@ import polars as pl
 
 from features.catalogue import MICROS
 from features.lifecycle.stages import StageRule
+from features.order_days import dated_values
+from features.records import Records
 from features.snapshot import Snapshot
-from features.table import build_stage_table
+from features.table import build_stage_tables
 
 
-def build_labels(orders: nw.LazyFrame[Any], snapshot: Snapshot, *, rule: StageRule) -> pl.DataFrame:
+def build_labels(records: Records, snapshot: Snapshot, *, rule: StageRule) -> pl.DataFrame:
     """Build the outcomes of the customers known at the cutoff.
 
     Args:
-        orders: Validated orders that reach at least to the end of the horizon.
+        records: Validated records that reach at least to the end of the horizon.
         snapshot: The cutoff and horizon.
         rule: The stage rule; the same one that assigned the stages at the cutoff.
 
     Returns:
         One row per customer with an order before the cutoff, sorted by `customer_id`: `is_churned` (no order in the
-        horizon), `n_order_days` and `value` within it, and `next_stage` at its end.
+        horizon), `n_order_days` and `value` within it (less the refunds that came within it too), and `next_stage` at
+        its end.
     """
-    known = build_stage_table(orders, snapshot.at_horizon(), rule=rule).rename({"stage": "next_stage"})
-    came: pl.DataFrame = (
-        snapshot.outcome(orders)
-        .group_by("customer_id")
-        .agg(
-            nw.col("day").n_unique().cast(nw.Int64).alias("n_order_days"),
-            nw.col("amount_micros").sum().cast(nw.Int64).alias("micros"),
-        )
-        .collect("polars")
-        .to_native()
-    )
-    before: pl.DataFrame = snapshot.history(orders).select("customer_id").unique().collect("polars").to_native()
+    return build_label_tables(records, [snapshot], rule=rule)[0]
+
+
+def build_label_tables(records: Records, snapshots: Sequence[Snapshot], *, rule: StageRule) -> list[pl.DataFrame]:
+    """Build the outcomes at several cutoffs; the stages in one pass over the data."""
+    stages = build_stage_tables(records, [snapshot.at_horizon() for snapshot in snapshots], rule=rule)
+    return [_join(records, snapshot, stage) for snapshot, stage in zip(snapshots, stages, strict=True)]
+
+
+def _join(records: Records, snapshot: Snapshot, stage: pl.DataFrame) -> pl.DataFrame:
+    came = _collected(_outcomes(records, snapshot))
+    before = _collected(snapshot.known(records.orders).select("customer_id").unique())
     return (
-        before.join(known, on="customer_id", how="left", validate="1:1")
+        before.join(stage.rename({"stage": "next_stage"}), on="customer_id", how="left", validate="1:1")
         .join(came, on="customer_id", how="left", validate="1:1")
         .select(
             "customer_id",
@@ -47,3 +51,20 @@ def build_labels(orders: nw.LazyFrame[Any], snapshot: Snapshot, *, rule: StageRu
         )
         .sort("customer_id")
     )
+
+
+def _outcomes(records: Records, snapshot: Snapshot) -> nw.LazyFrame[Any]:
+    known_then = snapshot.at_horizon().known(dated_values(records), column="known_day")
+    return (
+        snapshot.outcome(known_then)
+        .group_by("customer_id")
+        .agg(
+            nw.col("day").n_unique().cast(nw.Int64).alias("n_order_days"),
+            nw.col("micros").sum().cast(nw.Int64).alias("micros"),
+        )
+    )
+
+
+def _collected(frame: nw.LazyFrame[Any]) -> pl.DataFrame:
+    collected: pl.DataFrame = frame.collect("polars").to_native()
+    return collected

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.behaviour import WINDOWS_DAYS
+from features.groups.frequency import WINDOWS_DAYS
 from features.lifecycle.stages import STAGES
 from training.fitters.lifecycle import Examples, count_transitions
 from training.models.inputs import purchase_summary, stage_codes

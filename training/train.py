@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from features.errors import CutoffError, ModelError
 from features.intake.cdnow import DEMO_SOURCE
-from features.intake.orders import Intake, IntakeReport, summarise_orders
+from features.intake.report import IntakeReport, digest_records
+from features.intake.shop import Shop
 from features.settings import Settings
 from features.snapshot import Snapshot, to_date, to_day
 from training import tracking
@@ -49,7 +50,7 @@ class Window:
 
 
 def train(
-    intake: Intake,
+    shop: Shop,
     *,
     home: Path,
     settings: Settings,
@@ -62,7 +63,7 @@ def train(
     """Train a challenger on the orders before a date, judge it, and log it.
 
     Args:
-        intake: Validated orders with their report.
+        shop: Validated records with their report.
         home: Where bundles and the MLflow store live.
         settings: Of the whole run.
         as_of_day: Day number before which orders are used; None takes all of them.
@@ -75,14 +76,14 @@ def train(
         InsufficientHistoryError: If there is too little time or too few customers.
         CutoffError: If `as_of_day` lies outside the data.
     """
-    window = find_window(intake.report, as_of_day)
-    judged = run_backtest(intake, home=home, settings=settings, as_of_day=as_of_day, advance=advance)
+    window = find_window(shop.report, as_of_day)
+    judged = run_backtest(shop, home=home, settings=settings, as_of_day=as_of_day, advance=advance)
     fold = build_fold(window.end_day, first_day=window.first_day, settings=settings.training)
-    past, model = learn_at(intake.orders, fold, settings=settings, advance=lambda step: advance(f"final model: {step}"))
+    past, model = learn_at(shop.records, fold, settings=settings, advance=lambda step: advance(f"final model: {step}"))
     evaluation = summarise(judged.frame)
     decision = decide(evaluation, settings.gate)
     advance("sealing the bundle")
-    data = {"is_demo": source == DEMO_SOURCE, **_describe(intake, window, past.present.height)}
+    data = {"is_demo": source == DEMO_SOURCE, **_describe(shop, window, past.present.height)}
     folder = write_bundle(
         bundles_folder(home),
         model,
@@ -108,13 +109,13 @@ def train(
 
 
 def run_backtest(
-    intake: Intake, *, home: Path, settings: Settings, as_of_day: int | None, advance: Advance = lambda _: None
+    shop: Shop, *, home: Path, settings: Settings, as_of_day: int | None, advance: Advance = lambda _: None
 ) -> Backtest:
     """Run the rolling backtest alone, the standing champion on the ladder where it may be."""
-    window = find_window(intake.report, as_of_day)
-    champion, notes = _standing_champion(home, settings, intake.report)
+    window = find_window(shop.report, as_of_day)
+    champion, notes = _standing_champion(home, settings, shop.report)
     judged = backtest(
-        intake.orders,
+        shop.records,
         first_day=window.first_day,
         end_day=window.end_day,
         settings=settings,
@@ -160,22 +161,24 @@ def _standing_champion(home: Path, settings: Settings, report: IntakeReport) -> 
     return champion, ()
 
 
-def _describe(intake: Intake, window: Window, n_customers: int) -> dict[str, Any]:
+def _describe(shop: Shop, window: Window, n_customers: int) -> dict[str, Any]:
     """Describe the orders that training saw, none at or after its end."""
-    known = Snapshot(window.end_day).known(nw.from_native(intake.orders).lazy()).to_native()
-    _, _, n_orders, digest = summarise_orders(known)
+    known = Snapshot(window.end_day).known_records(shop.records)
     return {
-        "n_orders": n_orders,
+        "n_orders": int(known.orders.select(nw.len()).collect("polars").item()),
         "n_customers": n_customers,
-        "n_quarantined": intake.report.n_quarantined,
+        "n_quarantined": shop.report.n_quarantined,
         "first_day": to_date(window.first_day).isoformat(),
         "last_day": to_date(window.end_day - 1).isoformat(),
-        "digest": digest,
+        "digest": digest_records(known),
     }
 
 
 def _parameters(settings: Settings) -> dict[str, Any]:
-    sections = settings.model_dump(exclude={"serving": True, "orders": {"columns"}})
+    named_by_the_user = {"columns", "sources"}  # a source may hold a password
+    sections = settings.model_dump(
+        exclude={"serving": True, "orders": named_by_the_user, "events": {*named_by_the_user, "types"}}
+    )
     return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
 
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from features.catalogue import Count, when
 from features.settings import StageSettings
+from features.windows import PARTITIONED, Frame, Windows
 
 STAGES = ("first_time_buyer", "repeat", "loyal", "at_risk", "lost", "won_back")
 NOT_OBSERVABLE = ("reached", "new_visitor", "returning_visitor", "prospect_cold", "prospect_hot", "ambassador")
@@ -103,12 +104,11 @@ def learn_stage_rule(order_days: nw.LazyFrame[Any], settings: StageSettings) -> 
     )
 
 
-def with_stage_marks(order_days: nw.LazyFrame[Any], rule: StageRule) -> nw.LazyFrame[Any]:
+def with_stage_marks(order_days: Frame, *, rule: StageRule, windows: Windows = PARTITIONED) -> Frame:
     """Mark, on each order day, the silences that would follow it and the stage changes that it made.
 
     One row per customer and order day, with the columns that `COUNTS` aggregates.
     """
-    by_customer = {"order_by": "day"}
     marked = order_days.with_columns(rhythm=_own_rhythm(rule)).with_columns(
         at_risk_limit=(nw.col("rhythm") * rule.at_risk_after_days).floor().cast(nw.Int64),
         lost_limit=(nw.col("rhythm") * rule.lost_after_days).floor().cast(nw.Int64),
@@ -116,10 +116,10 @@ def with_stage_marks(order_days: nw.LazyFrame[Any], rule: StageRule) -> nw.LazyF
         & (nw.col("tenure_days") >= rule.loyal_min_tenure_days),
     )
     returned = marked.with_columns(
-        from_risk=_exceeds("gap_days", nw.col("at_risk_limit").shift(1).over("customer_id", **by_customer)),
-        from_lost=_exceeds("gap_days", nw.col("lost_limit").shift(1).over("customer_id", **by_customer)),
+        from_risk=_exceeds("gap_days", windows.previous(nw.col("at_risk_limit"))),
+        from_lost=_exceeds("gap_days", windows.previous(nw.col("lost_limit"))),
     )
-    previous_was_won_back = nw.col("from_lost").cast(nw.Int64).shift(1).over("customer_id", **by_customer).fill_null(0)
+    previous_was_won_back = windows.previous(nw.col("from_lost").cast(nw.Int64)).fill_null(0)
     return returned.with_columns(
         enters_regular=(nw.col("order_index") > 1)
         & ~nw.col("from_lost")

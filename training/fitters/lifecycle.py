@@ -17,7 +17,7 @@ from training.fitters.btyd import fit_bg_nbd, fit_gamma_gamma
 from training.fitters.trees import fit_trees, out_of_fold
 from training.metrics import log_loss_multiclass
 from training.models.churn import ChurnModel, ProbabilityCalibrator, logit
-from training.models.inputs import model_inputs, purchase_summary, stage_codes
+from training.models.inputs import features_of, input_names, model_inputs, purchase_summary, stage_codes
 from training.models.lifecycle import LifecycleModel
 from training.models.next_stage import NextStageModel, sharpen
 from training.models.purchase_process import PurchaseProcess
@@ -73,13 +73,14 @@ def fit_lifecycle_model(
         )
     table = pl.concat([e.table for e in examples])
     labels = pl.concat([e.labels for e in examples])
-    inputs = model_inputs(table)
+    features = features_of(present)
+    inputs, names = model_inputs(table, features), input_names(features)
     advance("purchase process")
     process, penalties = _fit_process(present)
     advance("churn")
-    churn = _fit_churn(inputs, table["customer_id"], labels, settings)
+    churn = _fit_churn(inputs, names, table["customer_id"], labels, settings)
     advance("next stage")
-    next_stage = _fit_next_stage(inputs, table, labels, settings)
+    next_stage = _fit_next_stage(inputs, names, table, labels, settings)
     return LifecycleModel(
         horizon_days=settings.training.horizon_days,
         stage_rule=rule,
@@ -88,6 +89,7 @@ def fit_lifecycle_model(
         churn=churn,
         next_stage=next_stage,
         value=settings.value,
+        features=features,
         notes=(*penalties, *_name_fallbacks(rule, churn, next_stage)),
     )
 
@@ -137,16 +139,20 @@ def _name_fallbacks(rule: StageRule, churn: ChurnModel, next_stage: NextStageMod
 
 
 def _fit_churn(
-    inputs: npt.NDArray[np.float64], customer_ids: pl.Series, labels: pl.DataFrame, settings: Settings
+    inputs: npt.NDArray[np.float64],
+    names: tuple[str, ...],
+    customer_ids: pl.Series,
+    labels: pl.DataFrame,
+    settings: Settings,
 ) -> ChurnModel:
     target = labels["is_churned"].to_numpy().astype(np.int64)
     rarer = _smallest_class(target, customer_ids, n_classes=2)
     if rarer < settings.training.min_class_customers:
         return ChurnModel(trees=None, calibrator=ProbabilityCalibrator(), process_weight=1.0)
     seed = settings.training.seed
-    held_out = out_of_fold(inputs, target, customer_ids, n_classes=2, seed=seed)
+    held_out = out_of_fold(inputs, target, customer_ids, names=names, n_classes=2, seed=seed)
     return ChurnModel(
-        trees=fit_trees(inputs, target, n_classes=2, seed=seed),
+        trees=fit_trees(inputs, target, names=names, n_classes=2, seed=seed),
         calibrator=_fit_calibrator(held_out, target),
         process_weight=_shrink(settings.training.process_weight, rarer, settings.training.prior_customers),
     )
@@ -174,7 +180,11 @@ def _fit_calibrator(p: npt.NDArray[np.float64], target: npt.NDArray[np.int64]) -
 
 
 def _fit_next_stage(
-    inputs: npt.NDArray[np.float64], table: pl.DataFrame, labels: pl.DataFrame, settings: Settings
+    inputs: npt.NDArray[np.float64],
+    names: tuple[str, ...],
+    table: pl.DataFrame,
+    labels: pl.DataFrame,
+    settings: Settings,
 ) -> NextStageModel:
     transitions = count_transitions(table, labels)
     ordered = ~labels["is_churned"].to_numpy()
@@ -184,10 +194,10 @@ def _fit_next_stage(
     smallest = _smallest_class(target, ids, n_classes=classes.size)
     if classes.size < 3 or smallest < settings.training.min_class_customers:
         return NextStageModel(transitions)
-    held_out = out_of_fold(rows, target, ids, n_classes=classes.size, seed=seed)
+    held_out = out_of_fold(rows, target, ids, names=names, n_classes=classes.size, seed=seed)
     return NextStageModel(
         transitions=transitions,
-        trees=fit_trees(rows, target, n_classes=classes.size, seed=seed),
+        trees=fit_trees(rows, target, names=names, n_classes=classes.size, seed=seed),
         classes=tuple(int(c) for c in classes),
         temperature=_fit_temperature(held_out, target),
     )

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from training.models.inputs import INPUT_NAMES
 from training.models.trees import Trees
 
 N_FOLDS = 3
@@ -27,12 +26,20 @@ _MIN_LEAF_SHARE = 0.001
 _MIN_LEAF_ROWS = 20
 
 
-def fit_trees(inputs: npt.NDArray[np.float64], target: npt.NDArray[np.int64], *, n_classes: int, seed: int) -> Trees:
+def fit_trees(
+    inputs: npt.NDArray[np.float64],
+    target: npt.NDArray[np.int64],
+    *,
+    names: tuple[str, ...],
+    n_classes: int,
+    seed: int,
+) -> Trees:
     """Learn trees.
 
     Args:
-        inputs: Model matrix (see `model_inputs`), shape (n, len(INPUT_NAMES)).
+        inputs: Model matrix (see `model_inputs`), shape (n, len(names)).
         target: Class positions 0 … n_classes − 1, shape (n,).
+        names: Of the inputs' columns.
         n_classes: 2 for a binary model.
         seed: Of column and row sampling.
     """
@@ -44,7 +51,7 @@ def fit_trees(inputs: npt.NDArray[np.float64], target: npt.NDArray[np.int64], *,
         "min_data_in_leaf": max(_MIN_LEAF_ROWS, int(_MIN_LEAF_SHARE * target.size)),
         **({} if n_classes == 2 else {"num_class": n_classes}),
     }
-    dataset = lightgbm.Dataset(inputs, target, feature_name=list(INPUT_NAMES))
+    dataset = lightgbm.Dataset(inputs, target, feature_name=list(names))
     return Trees.from_booster(lightgbm.train(parameters, dataset, num_boost_round=_ROUNDS[objective]))
 
 
@@ -53,6 +60,7 @@ def out_of_fold(
     target: npt.NDArray[np.int64],
     customer_ids: pl.Series,
     *,
+    names: tuple[str, ...],
     n_classes: int,
     seed: int,
 ) -> npt.NDArray[np.float64]:
@@ -66,7 +74,7 @@ def out_of_fold(
     predicted = np.empty(shape)
     for fold in range(N_FOLDS):
         held_out = group == fold
-        trees = fit_trees(inputs[~held_out], target[~held_out], n_classes=n_classes, seed=seed)
+        trees = fit_trees(inputs[~held_out], target[~held_out], names=names, n_classes=n_classes, seed=seed)
         predicted[held_out] = trees.predict(inputs[held_out])
     return predicted
 

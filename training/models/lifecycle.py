@@ -43,6 +43,7 @@ class LifecycleModel:
         churn: The root of the answer.
         next_stage: The order branch of the next stage.
         value: How orders become money.
+        features: Names of the features that the trees read, in their order.
         notes: What training had to give up on this data, in words; empty where nothing.
     """
 
@@ -53,11 +54,12 @@ class LifecycleModel:
     churn: ChurnModel
     next_stage: NextStageModel
     value: ValueSettings
+    features: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
     def answer(self, table: pl.DataFrame) -> Answer:
         """Answer for every row of a customer table built with this model's stage rule and horizon."""
-        summary, inputs = purchase_summary(table), model_inputs(table)
+        summary, inputs = purchase_summary(table), model_inputs(table, self.features)
         p_no_order = self.process.bg_nbd.p_no_order(summary, horizon_days=self.horizon_days)
         p_churn = self.churn.p_churn(inputs, p_no_order)
         p_given_order = self.next_stage.p_given_order(inputs, stage_codes(table["stage"]), self.is_reachable(table))
@@ -88,5 +90,6 @@ class LifecycleModel:
             "churn": self.churn.to_dict(),
             "next_stage": self.next_stage.to_dict(),
             "value": self.value.model_dump(),
+            "features": list(self.features),
             "notes": list(self.notes),
         }

@@ -1,0 +1,1 @@
+"""The features, one module a group: each declares its counts and what is made of them."""

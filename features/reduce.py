@@ -1,0 +1,79 @@
+"""Reducing sorted rows to counts: the same aggregations as `Count.aggregate`, on neighbouring rows in memory.
+
+A frame that is sorted by customer needs no hash table: each customer is one slice of every column. Nulls travel as
+numbers that no value takes, because columns without nulls are numpy arrays at no cost.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import narwhals as nw
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.catalogue import Count, How
+
+Ints = npt.NDArray[np.int64]
+Values = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+
+_LEAST, _GREATEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+
+
+def starts_of(codes: Ints) -> Ints:
+    """Return where each run of equal codes begins."""
+    return np.flatnonzero(np.diff(codes, prepend=codes[:1] - 1))
+
+
+def filled_row(count: Count) -> nw.Expr:
+    """Return the row expression of a count, nulls filled with a number that leaves the aggregate as it is."""
+    return count.row.cast(nw.Int64).fill_null(_FILLERS[count.how]).alias(count.row_name)
+
+
+def reduce_rows(rows: pl.DataFrame, starts: Ints, counts: Sequence[Count]) -> dict[str, Values]:
+    """Reduce rows to one value per customer and count.
+
+    Args:
+        rows: The filled rows of the counts (see `filled_row`), sorted by customer; at least one row.
+        starts: Where each customer begins.
+        counts: What to aggregate; `n_unique` is not known here.
+    """
+    return {count.name: _REDUCTIONS[count.how](rows[count.row_name].to_numpy(), starts) for count in counts}
+
+
+def restored(count: Count) -> nw.Expr:
+    """Return the expression of a reduced count with its nulls, where a customer had no value."""
+    column = nw.col(count.name)
+    if count.how == "sum":
+        return column
+    missing = column.is_nan() if count.how == "median" else column == _FILLERS[count.how]
+    return nw.when(~missing).then(column).alias(count.name)
+
+
+def _sum(values: Ints, starts: Ints) -> Ints:
+    """Subtract running totals where the runs end; integers wrap and unwrap, so the difference is exact."""
+    ends = np.append(starts[1:], values.size) - 1
+    return np.asarray(np.diff(np.cumsum(values)[ends], prepend=0), dtype=np.int64)
+
+
+def _max(values: Ints, starts: Ints) -> Ints:
+    return np.maximum.reduceat(values, starts)
+
+
+def _min(values: Ints, starts: Ints) -> Ints:
+    return np.minimum.reduceat(values, starts)
+
+
+def _median(values: Ints, starts: Ints) -> npt.NDArray[np.float64]:
+    """Sort each customer's values by one sort of (customer, value), which fit into one number; nulls come last."""
+    present = values != _LEAST
+    n_present = np.add.reduceat(present.astype(np.int64), starts)
+    width = max(int(values.max()), 0) + 2
+    offsets = np.repeat(np.arange(starts.size), np.diff(starts, append=values.size)) * width
+    ordered = np.sort(offsets + np.where(present, values, width - 1)) - offsets
+    low = starts + np.maximum(n_present - 1, 0) // 2
+    high = starts + np.minimum(n_present // 2, np.maximum(n_present - 1, 0))
+    return np.where(n_present > 0, (ordered[low] + ordered[high]) / 2.0, np.nan)
+
+
+_FILLERS: Mapping[How, int] = {"sum": 0, "max": _LEAST, "min": _GREATEST, "median": _LEAST}
+_REDUCTIONS: Mapping[How, Callable[[Ints, Ints], Values]] = {"sum": _sum, "max": _max, "min": _min, "median": _median}

@@ -1,0 +1,63 @@
+"""Looking along one customer's days, in two ways that give the same values.
+
+`PARTITIONED` works on any engine, on rows in any order. `SORTED` reads neighbouring rows of a frame in memory that is
+sorted by customer and day and marked by `mark_ends`; it costs a fraction of the time.
+"""
+
+from typing import Any, Protocol, TypeVar
+
+import narwhals as nw
+
+Frame = TypeVar("Frame", nw.LazyFrame[Any], nw.DataFrame[Any])
+
+
+class Windows(Protocol):
+    """Expressions that look along the days of one customer."""
+
+    def previous(self, values: nw.Expr) -> nw.Expr:
+        """Return the value on the day before, null on the first."""
+        ...
+
+    def following(self, values: nw.Expr) -> nw.Expr:
+        """Return the value on the day after, null on the last."""
+        ...
+
+    def first(self, values: nw.Expr) -> nw.Expr:
+        """Return the value on the first day, of values that grow from day to day."""
+        ...
+
+    def position(self) -> nw.Expr:
+        """Return the number of the day, 1 for the first."""
+        ...
+
+
+class _Partitioned:
+    def previous(self, values: nw.Expr) -> nw.Expr:
+        return values.shift(1).over("customer_id", order_by="day")
+
+    def following(self, values: nw.Expr) -> nw.Expr:
+        return values.shift(-1).over("customer_id", order_by="day")
+
+    def first(self, values: nw.Expr) -> nw.Expr:
+        return values.min().over("customer_id")
+
+    def position(self) -> nw.Expr:
+        return nw.col("day").cum_count().over("customer_id", order_by="day").cast(nw.Int64)
+
+
+class _Sorted:
+    def previous(self, values: nw.Expr) -> nw.Expr:
+        return nw.when(~nw.col("_begins")).then(values.shift(1))
+
+    def following(self, values: nw.Expr) -> nw.Expr:
+        return nw.when(~nw.col("_ends")).then(values.shift(-1))
+
+    def first(self, values: nw.Expr) -> nw.Expr:
+        return nw.when(nw.col("_begins")).then(values).fill_null(strategy="forward")
+
+    def position(self) -> nw.Expr:
+        return nw.col("_row") - self.first(nw.col("_row")) + 1
+
+
+PARTITIONED: Windows = _Partitioned()
+SORTED: Windows = _Sorted()
