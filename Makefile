@@ -21,13 +21,13 @@ home := "$${LIFESTAGE_HOME:-$$PWD/.lifestage}"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test check serve mlflow bench bento fmt clean
+.PHONY: help install demo test check serve mlflow bench bench-spark soak bento fmt clean
 
 help: ## this list
 	@echo "Lifestage: will a customer leave, which stage comes next, what are they worth."
 	@echo "First time here? make demo, then make serve."
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name does; do printf '  make %-9s %s\n' "$$name" "$$does"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name does; do printf '  make %-11s %s\n' "$$name" "$$does"; done
 	@echo
 	@echo "PYTHON=/path/to/python3.12 chooses the interpreter; ARGS=\"...\" adds words to demo, serve, test and bench."
 
@@ -55,6 +55,12 @@ test: .venv/.dev ## the tests; ARGS="-m 'not slow'" for the quick ones
 
 bench: .venv/.dev ## the benchmarks; they print ratios and judge nothing
 	@$(bin)/python -m tests.bench $(ARGS)
+
+bench-spark: .venv/.dev ## the feature table on a small Spark cluster of this machine, beside the embedded engine
+	@$(bin)/python -m tests.bench.spark $(ARGS)
+
+soak: .venv/.dev ## the properties of the tests, on ten times as many drawn examples
+	@$(bin)/python -m pytest tests/soak $(ARGS)
 
 bento: .venv/.runtime ## the service as a Bento, for bentoml containerize
 	@$(bin)/python -m bentoml build

@@ -11,6 +11,14 @@ from features.snapshot import Snapshot
 
 EVENT = "event:"
 
+# The feature that is null exactly when nothing of a column is known of a customer.
+TOLD_BY = {
+    "channel": "channels_so_far",
+    "cost": "margin_so_far",
+    "category": "categories_so_far",
+    "quantity": "items_so_far",
+}
+
 
 def find_offers(records: Records, snapshot: Snapshot) -> frozenset[str]:
     """Find what was on record at a cutoff: a training learns from that, and from nothing that came later.

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import narwhals as nw
-import polars as pl
 
 from features.errors import InputError
 from features.intake.request_events import EventRow, events_from_rows
 from features.intake.request_orders import OrderRow, records_from_rows
-from features.records import ORDER_OPTIONS, Records
+from features.records import Records
 from features.settings import ServingSettings
 from features.snapshot import to_day
 from serving.schemas import NotScored, Score, ScoreRequest, ScoreResponse
@@ -41,26 +40,12 @@ def score_request(bundle: Bundle, request: ScoreRequest, *, settings: ServingSet
 
 
 def _records(request: ScoreRequest, timezone: str) -> Records:
-    """Read a request. What no order or customer of it gives (`events`, a column) is unknown, as in a file without it.
-
-    Where some have `events`, whoever has none did nothing.
-    """
-    records = _without_unknown(records_from_rows(list(_order_rows(request)), timezone=timezone))
+    """Read a request. Where no customer has `events`, none are known; otherwise whoever has none did nothing."""
+    records = records_from_rows(list(_order_rows(request)), timezone=timezone)
     if all(customer.events is None for customer in request.customers):
         return records
     events = events_from_rows(list(_event_rows(request)), timezone=timezone)
     return replace(records, events=nw.from_native(events).lazy())
-
-
-def _without_unknown(records: Records) -> Records:
-    orders, items = (frame.collect("polars").to_native() for frame in (records.orders, records.items) if frame)
-    unknown = [column for column in ORDER_OPTIONS if orders[column].null_count() == orders.height]
-    is_told = items.select(pl.any_horizontal(pl.col("category", "quantity_micros").is_not_null()).any()).item()
-    return replace(
-        records,
-        orders=nw.from_native(orders.drop(unknown)).lazy(),
-        items=nw.from_native(items).lazy() if is_told else None,
-    )
 
 
 def _order_rows(request: ScoreRequest) -> Iterator[OrderRow]:

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from features.lifecycle.stages import STAGES
-from features.offers import readable
+from features.offers import EVENT, TOLD_BY
 from features.records import Records
 from features.snapshot import Snapshot, to_date
 from features.table import build_customer_table, features_named
@@ -19,7 +19,7 @@ FLAGS = {
     "fallback_thresholds": "the shop has too few gaps: stages follow the documented 90/180-day bands",
     "fallback_churn": "the shop has too few churners or returners: churn comes from the purchase process alone",
     "fallback_next_stage": "too few of some stage: the next stage of those who order comes from counted moves",
-    "missing_inputs": "the model was trained with columns or events that are not given here: it reads them as unknown",
+    "missing_inputs": "the model reads columns or events that are not known of this customer",
     "no_order_expected": "no next order is likelier than not, or it lies too far ahead to date",
 }
 
@@ -65,7 +65,7 @@ def score_records(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.Da
         "rfm": model.segments.rfm(table),
         "size": model.segments.size(table),
         "value_at_risk": answer.p_churn * forecast.clv_12m,
-        "flags": _flags(table, model, next_order_day, lacks_inputs=readable(features, records) != features),
+        "flags": _flags(table, model, next_order_day, lacks_events=_lacks_events(model, records)),
     }
     return pl.DataFrame(columns, schema=SCORE_SCHEMA)
 
@@ -80,7 +80,7 @@ def _iso(days: pl.Series) -> pl.Series:
     return days.cast(pl.Int32).cast(pl.Date).dt.to_string("iso")
 
 
-def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: pl.Series, *, lacks_inputs: bool) -> pl.Series:
+def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: pl.Series, *, lacks_events: bool) -> pl.Series:
     conditions = {
         "one_order": pl.col("frequency") == 0,
         "short_history": pl.col("T_days") < model.horizon_days,
@@ -88,8 +88,19 @@ def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: pl.Series
         "fallback_thresholds": pl.lit(model.stage_rule.is_fallback),
         "fallback_churn": pl.lit(model.churn.trees is None),
         "fallback_next_stage": pl.lit(model.next_stage.trees is None),
-        "missing_inputs": pl.lit(lacks_inputs),
+        "missing_inputs": pl.any_horizontal(pl.lit(lacks_events), *_unknown(table, model)),
         "no_order_expected": pl.lit(next_order_day.is_null()),
     }
     codes = [pl.when(condition).then(pl.lit(code)) for code, condition in conditions.items()]
     return table.select(flags=pl.concat_str(codes, separator=",", ignore_nulls=True))["flags"]
+
+
+def _unknown(table: pl.DataFrame, model: LifecycleModel) -> list[pl.Expr]:
+    """Return, for each column that the model reads, whether nothing of it is known of a customer."""
+    telling = [feature for feature in TOLD_BY.values() if feature in model.features]
+    return [pl.col(name).is_null() if name in table.columns else pl.lit(value=True) for name in telling]
+
+
+def _lacks_events(model: LifecycleModel, records: Records) -> bool:
+    reads_events = any(need.startswith(EVENT) for f in features_named(model.features) for need in f.needs)
+    return reads_events and records.events is None

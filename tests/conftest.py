@@ -9,8 +9,12 @@ import pytest
 
 from features.engine import connect
 from features.intake.cdnow import load_cdnow_sample
+from features.intake.shop import Shop
+from features.records import Records
 from features.settings import Settings, load_settings
+from features.snapshot import to_day
 from tests.tiny_model import train_model, write_model
+from tests.whole_shop import AS_OF, TIMEZONE, WholeShop, make_up_shop, whole_settings
 from training.bundle import Bundle, load_bundle
 from training.models.lifecycle import LifecycleModel
 
@@ -39,7 +43,7 @@ def small_settings() -> Settings:
 @pytest.fixture(scope="session")
 def model(cdnow_orders: pl.DataFrame, end_day: int, small_settings: Settings) -> LifecycleModel:
     """A model trained on the shared orders."""
-    return train_model(cdnow_orders, cutoff_day=end_day, settings=small_settings)
+    return train_model(Records.wrap(cdnow_orders), cutoff_day=end_day, settings=small_settings)
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +63,25 @@ def engine() -> Iterator[duckdb.DuckDBPyConnection]:
     """An empty database that a whole session shares."""
     with connect() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def whole_rows() -> WholeShop:
+    """The rows of a made-up shop that records everything."""
+    return make_up_shop()
+
+
+@pytest.fixture(scope="session")
+def whole_shop(
+    whole_rows: WholeShop, engine: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory
+) -> Shop:
+    """The same, read from CSV files."""
+    return whole_rows.read(tmp_path_factory.mktemp("whole-shop"), connection=engine)
+
+
+@pytest.fixture(scope="session")
+def whole_bundle(whole_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A model trained on all of it, loaded from its bundle."""
+    model = train_model(whole_shop.records, cutoff_day=to_day(AS_OF), settings=whole_settings())
+    folder = tmp_path_factory.mktemp("whole-bundle")
+    return load_bundle(write_model(folder, model, cutoff_day=to_day(AS_OF), timezone=TIMEZONE))

@@ -16,8 +16,11 @@ import typer.main
 
 import lifestage
 from features import errors
+from features.catalogue import GROUPS
 from features.errors import LifestageError, QuarantineShareError
-from features.intake.quarantine import REASONS
+from features.intake.event_checks import EVENT_REASONS
+from features.intake.event_types import load_event_types
+from features.intake.quarantine import REASONS, Reason
 from features.lifecycle.stages import NOT_OBSERVABLE, STAGES
 from features.settings import load_settings
 from features.table import FEATURES
@@ -30,12 +33,15 @@ from training.ladder import OURS, RUNGS
 
 ROOT = Path(__file__).resolve().parent.parent
 README, CONTRIBUTING, GLOSSARY, EVALUATION = "README.md", "CONTRIBUTING.md", "GLOSSARY.md", "docs/evaluation.md"
-PAPERS = (README, CONTRIBUTING, GLOSSARY, "CHANGELOG.md", "experiments/README.md", EVALUATION, "docs/features.md")
+PAPERS = (
+    *(README, CONTRIBUTING, GLOSSARY, "CHANGELOG.md", "experiments/README.md", EVALUATION),
+    *("docs/data.md", "docs/features.md"),
+)
 
 _GENERATED = re.compile(r"(?<=<!-- generated )(\w+)( -->\n)(.*?)(?=<!-- end -->)", re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _SETTING = re.compile(r"`(\w+)\.(\w+) = ([^`]+)`")
-_MAKE = re.compile(r"`make ([a-z]+)|^make ([a-z]+)", re.MULTILINE)
+_MAKE = re.compile(r"`make ([a-z-]+)|^make ([a-z-]+)", re.MULTILINE)
 _MACHINE_PATH = re.compile(r"(?<![\w.:/}<-])/(?:tmp|work|root|home|Users|mnt|opt|srv|var)/|[A-Z]:\\")
 
 
@@ -84,14 +90,29 @@ def _write_tables() -> dict[str, str]:
             ("column", "holds", "meaning"),
             [(f"`{c.name}`", f"{c.kind}{', or nothing' if c.nullable else ''}", c.meaning) for c in COLUMNS],
         ),
-        "features": _table(
-            ("feature", "unit", "meaning", "null when"),
-            [(f"`{f.name}`", f.unit, f.meaning, f.null_rule or "never") for f in FEATURES],
+        "event_reasons": _reasons(EVENT_REASONS),
+        "event_types": _table(
+            ("event type", "meaning", "value"),
+            [(f"`{t.name}`", t.meaning, t.value) for t in load_event_types().values()],
         ),
+        "features": "".join(f"\n### {group}\n\n{_features(group)}" for group in GROUPS),
         "flags": _table(("flag", "meaning"), [(f"`{code}`", meaning) for code, meaning in FLAGS.items()]),
-        "reasons": _table(("reason", "meaning", "what to do"), [(f"`{r.code}`", r.meaning, r.remedy) for r in REASONS]),
+        "reasons": _reasons(REASONS),
         "rungs": _table(("rung", "says"), [(f"`{name}`", says) for name, says in RUNGS.items()]),
     }
+
+
+def _reasons(reasons: Sequence[Reason]) -> str:
+    return _table(("reason", "meaning", "what to do"), [(f"`{r.code}`", r.meaning, r.remedy) for r in reasons])
+
+
+def _features(group: str) -> str:
+    """Return the table of one group; the column of needs stands only where something is needed."""
+    features = [f for f in FEATURES if f.group == group]
+    rows = [
+        (f"`{f.name}`", f.unit, f.meaning, f.null_rule or "never", ", ".join(f.needs) or "orders") for f in features
+    ]
+    return _table(("feature", "unit", "meaning", "null when", "needs"), rows)
 
 
 def _shape(value: Any) -> Any:

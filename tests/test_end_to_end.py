@@ -16,10 +16,11 @@ import polars as pl
 import pytest
 
 from features.intake.cdnow import load_cdnow_sample
+from features.records import Records
 from features.snapshot import to_day
 from serving.columns import SCORE_COLUMNS
 from serving.schemas import Score
-from serving.scoring import score_orders
+from serving.scoring import score_records
 from serving.server import log_path, running_server
 from serving.state import open_store
 from serving.store import AtRiskFilters
@@ -44,14 +45,16 @@ class Shop:
     """A folder with orders, in which every command has been run once.
 
     Args:
-        folder: Holds orders.csv, lifestage.toml, scores.parquet, at_risk.csv and the home.
+        folder: Holds orders.csv, events.csv, lifestage.toml, scores.parquet, at_risk.csv and the home.
         orders: Validated orders of the file. One row per order.
+        events: The rows of events.csv. One row per event.
         said: Command → what its process left.
         second: A second training, in a home of its own, on the same orders in another sequence.
     """
 
     folder: Path
     orders: pl.DataFrame
+    events: pl.DataFrame
     said: dict[str, subprocess.CompletedProcess[str]]
     second: subprocess.Popen[str]
 
@@ -89,6 +92,19 @@ def finish(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
+def made_up_events(orders: pl.DataFrame) -> pl.DataFrame:
+    """Make up a visit a day or two before each order, and a ticket after every tenth. One row per event."""
+    visits = orders.select(
+        "customer_id",
+        occurred_at=pl.col("ordered_at") - pl.duration(days=1 + pl.col("day") % 2),
+        event_type=pl.lit("visit"),
+    )
+    tickets = orders.gather_every(10).select(
+        "customer_id", occurred_at=pl.col("ordered_at") + pl.duration(days=3), event_type=pl.lit("ticket")
+    )
+    return pl.concat([visits, tickets]).with_columns(pl.col("occurred_at").dt.to_string("%Y-%m-%dT%H:%M:%S"))
+
+
 def write_orders(orders: pl.DataFrame, path: Path) -> None:
     """Write orders as a shop would export them."""
     amount = pl.col("amount_micros") / 1_000_000
@@ -100,27 +116,33 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Take about 800 customers of the sample through every command, in the order in which a shop runs them."""
     folder = tmp_path_factory.mktemp("shop")
     sample = load_cdnow_sample().with_columns(customer_id=pl.lit(MARK) + pl.col("customer_id"))
-    orders = sample.filter(pl.col("customer_id").str.slice(-4).cast(pl.Int64) % 3 == 0)
+    # Each order once: rows of a file that repeat another count once.
+    orders = sample.filter(pl.col("customer_id").str.slice(-4).cast(pl.Int64) % 3 == 0).unique(maintain_order=True)
+    events = made_up_events(orders)
     write_orders(orders, folder / "orders.csv")
     write_orders(orders.sample(fraction=1.0, shuffle=True, seed=7), folder / "shuffled.csv")
+    events.write_csv(folder / "events.csv")
+    events.sample(fraction=1.0, shuffle=True, seed=8).write_csv(folder / "shuffled-events.csv")
     (folder / "lifestage.toml").write_text(SETTINGS + LENIENT_GATE, encoding="utf-8")
     (folder / "strict.toml").write_text(SETTINGS + STRICT_GATE, encoding="utf-8")
-    second = start(folder, "train", "--orders", "shuffled.csv", "--home", "second")
+    given = ("--orders", "orders.csv", "--events", "events.csv")
+    shuffled = ("--orders", "shuffled.csv", "--events", "shuffled-events.csv")
+    second = start(folder, "train", *shuffled, "--home", "second")
     as_of = AS_OF.isoformat()
     steps = {
-        "validate": ("validate", "--orders", "orders.csv"),
-        "train": ("train", "--orders", "orders.csv"),
+        "validate": ("validate", *given, "--html", "report.html"),
+        "train": ("train", *given),
         "refused": ("promote", "--config", "strict.toml"),
         "promote": ("promote",),
         "models": ("models",),
-        "score": ("score", "--orders", "orders.csv", "--as-of", as_of, "--out", "scores.parquet"),
+        "score": ("score", *given, "--as-of", as_of, "--out", "scores.parquet"),
         "at-risk": ("at-risk", "--limit", "50", "--out", "at_risk.csv"),
         "stages": ("stages",),
         "keys": ("keys", "crm"),
     }
     said = {name: finish(start(folder, *words)) for name, words in steps.items()}
     with second:
-        yield Shop(folder, orders, said, second)
+        yield Shop(folder, orders, events, said, second)
 
 
 @pytest.fixture(scope="session")
@@ -142,6 +164,8 @@ def test_every_command(shop: Shop) -> None:
     said = {name: " ".join(process.stdout.split()) for name, process in shop.said.items()}
     version = shop.bundle.manifest.version
     assert f"{shop.orders.height:,} rows read: {shop.orders.height:,} accepted, 0 quarantined" in said["validate"]
+    assert f"{shop.events.height:,} rows of events read" in said["validate"]
+    assert MARK not in (shop.folder / "report.html").read_text(encoding="utf-8")
     assert f"Challenger: {version}" in said["train"]
     assert f"Promoted: {version}" in said["promote"]
     assert "champion" in said["models"]
@@ -214,7 +238,7 @@ def test_coherence(shop: Shop) -> None:
 def test_stage_if_silent(shop: Shop) -> None:
     """Who orders nothing will be in the stage that the rule gives a horizon later: at least p_churn lies there."""
     bundle = shop.bundle
-    later = score_orders(bundle, shop.orders, cutoff_day=to_day(AS_OF) + bundle.manifest.horizon_days)
+    later = score_records(bundle, Records.wrap(shop.orders), cutoff_day=to_day(AS_OF) + bundle.manifest.horizon_days)
     silent = shop.scores.join(later.select("customer_id", silent_stage="stage"), on="customer_id", validate="1:1")
     for row in silent.iter_rows(named=True):
         assert row[f"p_next_{row['silent_stage']}"] >= row["p_churn"] - TOLERANCE
@@ -233,12 +257,16 @@ def test_totals(shop: Shop, client: httpx.Client) -> None:
 
 
 def test_request_equals_batch(shop: Shop, client: httpx.Client) -> None:
-    """A customer sent over HTTP gets the batch's score of the same customer, to 1e-12 in every number."""
+    """A customer sent over HTTP with orders and events gets the batch's score, to 1e-12 in every number."""
     sample = shop.scores.sample(60, seed=3)
     dates = pl.col("ordered_at").dt.to_string("%Y-%m-%d")
     rows = shop.orders.select("customer_id", ordered_at=dates, amount=pl.col("amount_micros") / 1_000_000)
     customers = [
-        {"customer_id": name, "orders": rows.filter(customer_id=name).drop("customer_id").to_dicts()}
+        {
+            "customer_id": name,
+            "orders": rows.filter(customer_id=name).drop("customer_id").to_dicts(),
+            "events": shop.events.filter(customer_id=name).drop("customer_id").to_dicts(),
+        }
         for name in sample["customer_id"]
     ]
     answer = client.post("/v1/score", json={"as_of": AS_OF.isoformat(), "customers": customers})
@@ -318,7 +346,8 @@ def test_model_card(shop: Shop, client: httpx.Client) -> None:
     assert (card["trained_as_of"], card["horizon_days"], card["timezone"]) == ("1998-06-30", 90, "UTC")
     assert (card["data"]["n_customers"], card["data"]["n_orders"]) == (shop.scores.height, shop.orders.height)
     assert sum(card["drivers"].values()) == pytest.approx(1.0, abs=1e-4)
-    assert card["features"]
+    assert {"visits_within_30", "tickets_within_90", "frequency"} <= {feature["name"] for feature in card["features"]}
+    assert not shop.scores["flags"].str.contains("missing_inputs").any()
     assert MARK not in str(card)
 
 
@@ -361,13 +390,20 @@ def assert_problem(answer: httpx.Response) -> None:
 
 
 def test_future_orders(shop: Shop) -> None:
-    """Orders on or after the as-of date, of old customers and new ones, change no score of that date."""
+    """Orders, refunds and events on or after the as-of date, of old customers and new ones, change no score of it."""
     latest = shop.orders["customer_id"].head(200).to_list()
     days = [AS_OF.isoformat(), "1998-07-02", "1999-01-01", "2005-06-30"]
-    lines = [f"{name},{days[i % 4]},{100 + i}" for i, name in enumerate([*latest, f"{MARK}new", f"{MARK}newer"])]
+    lines = [
+        f"{name},{days[i % 4]},{(-1) ** i * (100 + i)}"
+        for i, name in enumerate([*latest, f"{MARK}new", f"{MARK}newer"])
+    ]
     text = (shop.folder / "orders.csv").read_text(encoding="utf-8") + "\n".join(lines) + "\n"
     (shop.folder / "longer.csv").write_text(text, encoding="utf-8")
-    words = ("--orders", "longer.csv", "--as-of", AS_OF.isoformat(), "--out", "again.parquet")
+    visits = [f"{name},{days[i % 4]},visit" for i, name in enumerate([*latest, f"{MARK}new"])]
+    text = (shop.folder / "events.csv").read_text(encoding="utf-8") + "\n".join(visits) + "\n"
+    (shop.folder / "longer-events.csv").write_text(text, encoding="utf-8")
+    files = ("--orders", "longer.csv", "--events", "longer-events.csv")
+    words = (*files, "--as-of", AS_OF.isoformat(), "--out", "again.parquet")
     with open_store(shop.home) as store:
         before = store.current_run()
         assert before is not None

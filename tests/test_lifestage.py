@@ -1,9 +1,11 @@
 """What a user meets at the command line: help, one message and an exit code for each mistake, clean streams."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,6 +18,8 @@ import polars as pl
 import pytest
 
 import lifestage
+from features.catalogue import GROUPS
+from features.table import FEATURE_NAMES
 from serving.store import ScoreStore, sqlite_url
 from training.champion import bundles_folder
 
@@ -23,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
     "demo",
     "validate",
+    "features",
     "train",
     "backtest",
     "promote",
@@ -166,7 +171,6 @@ def test_help(run: Run, command: str) -> None:
     "words",
     [
         ("nonsense",),
-        ("train",),
         ("train", "--nonsense"),
         ("train", "--orders", "x.csv", "--as-of", "31/12/1998"),
         ("score", "--orders", "x.csv"),
@@ -186,6 +190,7 @@ def test_wrong_words(run: Run, words: tuple[str, ...]) -> None:
 
 
 HEADER = "customer_id,ordered_at,amount"
+EVENT_HEADER = "customer_id,occurred_at,event_type"
 BAD_FILES = {
     "empty": (b"", 3, "is empty"),
     "header only": (b"customer_id,ordered_at,amount\n", 3, "no rows"),
@@ -198,8 +203,7 @@ BAD_FILES = {
     "binary": (bytes(range(256)) * 20, 3, "orders.csv"),
     "bad dates": (b"customer_id,ordered_at,amount\na,s3cret,1\nb,1998-13-45,2\n", 1, "2 of 2 rows (100.0%)"),
     "words as amounts": (b"customer_id,ordered_at,amount\na,1998-01-01,s3cret\n", 1, "not a plain number"),
-    "negative": (b"customer_id,ordered_at,amount\ns3cret,1998-01-01,-12.34\n", 1, "1 of 1 rows"),
-    "no id": (b"customer_id,ordered_at,amount\n,1998-01-01,12.34\n", 1, "1 of 1 rows"),
+    "guests alone": (b"customer_id,ordered_at,amount\n,1998-01-01,12.34\n", 3, "No row of orders.csv names a customer"),
 }
 
 
@@ -212,6 +216,23 @@ def test_bad_file(run: Run, folder: Path, command: str, case: str) -> None:
     outcome = run(command, "--orders", "orders.csv")
     assert_refused(outcome, code, problem)
     assert SECRET not in outcome.out
+
+
+@pytest.mark.parametrize("command", ["train", "backtest"])
+def test_refunds_alone(run: Run, folder: Path, command: str) -> None:
+    """A file in which every row gives money back is read, and holds no order to learn from."""
+    _write(folder, HEADER, f"{SECRET},1998-01-01,-12.34")
+    outcome = run(command, "--orders", "orders.csv")
+    assert_refused(outcome, 4, "No order was accepted")
+    assert "1 rows read: 1 accepted, 0 quarantined; 0 orders" in outcome.out
+
+
+@pytest.mark.parametrize("words", [("validate",), ("train",), ("backtest",), ("score", *AS_OF, "--home", "home")])
+def test_no_orders_named(run: Run, home: Path, words: tuple[str, ...]) -> None:
+    """Without --orders and without sources in lifestage.toml, the refusal names the flag, events or not."""
+    _write(home.parent, EVENT_HEADER, "a,1998-01-01,visit", name="events.csv")
+    for more in ((), ("--events", "events.csv")):
+        assert_refused(run(*words, *more), 3, "No order file was given")
 
 
 def test_bad_file_to_score(run: Run, home: Path) -> None:
@@ -290,6 +311,176 @@ def test_validate(run: Run, folder: Path) -> None:
     quarantined = pl.read_csv(folder / "q.csv").row(0, named=True)
     assert (quarantined["line"], quarantined["column"], quarantined["reason"]) == (101, "amount", "not_a_number")
     assert SECRET not in outcome.out + (folder / "q.csv").read_text(encoding="utf-8")
+
+
+def test_kept_quarantine(run: Run, folder: Path) -> None:
+    """Quarantined rows of orders and of events are kept in the home, each time anew; without any, no old file stays."""
+    good = [f"c{number},1998-01-{1 + number % 28:02},12.50" for number in range(99)]
+    visits = [f"c{number},1998-01-{1 + number % 28:02},visit" for number in range(99)]
+    files = [folder / "home" / name for name in ("quarantine.parquet", "quarantine-events.parquet")]
+    words = ("validate", "--orders", "orders.csv", "--home", "home")
+    _write(folder, HEADER, *good, f"{SECRET},1998-01-01,{SECRET}")
+    _write(folder, EVENT_HEADER, *visits, f"{SECRET},{SECRET},visit", name="events.csv")
+
+    assert run(*words, "--events", "events.csv").code == 0
+    found = [pl.read_parquet(file).select("file", "line", "column", "reason").row(0) for file in files]
+    assert found == [
+        ("orders.csv", 101, "amount", "not_a_number"),
+        ("events.csv", 101, "occurred_at", "bad_date"),
+    ]
+    assert not any(SECRET.encode() in file.read_bytes() for file in files)
+    assert run(*words).code == 0
+    assert [file.exists() for file in files] == [True, False]
+    _write(folder, HEADER, *good)
+    assert run(*words, "--events", "events.csv").code == 0
+    assert [file.exists() for file in files] == [False, True]
+
+
+def test_rows_that_are_no_orders(run: Run, folder: Path) -> None:
+    """Refunds, guests and repeated rows are accepted and told apart; none of them is an order or quarantined."""
+    rows = ("a,1998-01-01,10", "a,1998-01-01,10", "a,1998-02-01,-4", "b,1998-01-05,2", ",1998-01-06,3")
+    _write(folder, HEADER, *rows)
+    outcome = run("validate", "--orders", "orders.csv")
+    assert (outcome.code, outcome.err.count("Error")) == (0, 0)
+    assert "5 rows read: 5 accepted, 0 quarantined; 2 orders" in outcome.out
+    for told in ("Guests: 1", "Repeats: 1", "Refunds: 1, to 1 customers", "12.00 before them and 8.00 after"):
+        assert told in outcome.out
+
+
+def test_events(run: Run, folder: Path) -> None:
+    """Events are read beside the orders, by mapped columns too, and widen what the models can learn from."""
+    _write(folder, HEADER, "a,1998-01-01,10", "b,1998-01-02,10")
+    _write(folder, "who,occurred_at,what", "a,1998-01-03,page view", "b,1998-01-04,visit", name="events.csv")
+    alone = run("validate", "--orders", "orders.csv")
+    mapped = ("--event-column", "customer_id=who", "--event-column", "event_type=what")
+    both = run("validate", "--orders", "orders.csv", "--events", "events.csv", *mapped)
+    assert (alone.code, both.code) == (0, 0), both.err
+    assert "2 rows of events read: 2 accepted, 0 quarantined" in both.out
+    assert "visit 2" in both.out
+    assert "visits_within_30" in alone.out
+    assert "visits_within_30" not in both.out
+
+
+@pytest.mark.parametrize(
+    ("lines", "flags", "code", "problem"),
+    [
+        ((EVENT_HEADER,), (), 3, "no rows"),
+        (("occurred_at,event_type", "1998-01-01,visit"), (), 3, "customer_id"),
+        ((EVENT_HEADER, "a,1998-01-01,visit"), ("--event-column", "customer_id=who"), 3, "no column 'who'"),
+        ((EVENT_HEADER, "a,1998-01-01,visit"), ("--event-column", "who"), 2, "is no mapping"),
+        ((EVENT_HEADER, "s3cret,s3cret,visit"), (), 1, "1 of 1 rows"),
+    ],
+)
+def test_bad_events(
+    run: Run, orders: Path, lines: tuple[str, ...], flags: tuple[str, ...], code: int, problem: str
+) -> None:
+    """An event file that cannot be used is refused like an order file, without quoting it."""
+    _write(orders.parent, *lines, name="events.csv")
+    outcome = run("validate", "--orders", "orders.csv", "--events", "events.csv", *flags)
+    assert_refused(outcome, code, problem)
+    assert SECRET not in outcome.out
+
+
+def test_html(run: Run, folder: Path) -> None:
+    """The report is one page, which loads nothing from elsewhere and quotes no value, however many rows are bad."""
+    _write(folder, HEADER, "a,1998-01-01,1", f"b,{SECRET},1", f"{SECRET},1998-01-02,-1")
+    outcome = run("validate", "--orders", "orders.csv", "--html", "report.html")
+    assert_refused(outcome, 1, "1 of 3 rows")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.lower().startswith("<!doctype html>")
+    assert "orders.csv" in page
+    for foreign in (SECRET, "http://", "https://", "<script", "src=", "@import"):
+        assert foreign not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.parametrize(("name", "problem"), [("r.txt", ".html"), ("no/r.html", "no folder no")])
+def test_html_elsewhere(run: Run, orders: Path, name: str, problem: str) -> None:
+    """A page of another ending, or in no folder, is refused."""
+    assert_refused(run("validate", "--orders", "orders.csv", "--html", name), 2, problem)
+
+
+def test_features(run: Run) -> None:
+    """The catalogue is printed, whole or by group, and as JSON with every field of every feature."""
+    shown = json.loads(run("features", "--json").out)
+    assert [feature["name"] for feature in shown] == list(FEATURE_NAMES)
+    assert all(set(feature) == {"name", "group", "unit", "meaning", "needs", "null_rule"} for feature in shown)
+    assert {feature["group"] for feature in shown} == set(GROUPS)
+    refunds = json.loads(run("features", "--group", "refund", "--json").out)
+    assert refunds == [feature for feature in shown if feature["group"] == "refunds"]
+    printed = run("features", "--group", "refund")
+    assert (printed.code, printed.err) == (0, "")
+    assert all(feature["name"] in printed.out and feature["meaning"] in printed.out for feature in refunds)
+    assert "weekend_share" not in printed.out
+    assert_refused(run("features", "--group", "weather"), 2, "No group of features is called 'weather'")
+
+
+@pytest.fixture
+def database(folder: Path) -> Path:
+    """Write a shop's SQLite database: orders by euro and cent, refunds, and visits, under names of its own."""
+    with contextlib.closing(sqlite3.connect(folder / "shop.db")) as connection, connection:
+        connection.execute("CREATE TABLE sales (client TEXT, placed TEXT, cents INTEGER, ref TEXT)")
+        placed = [(f"c{n % 40}", f"1998-0{1 + n % 6}-{1 + n % 28:02}", 100 + n, f"r{n}") for n in range(120)]
+        connection.executemany("INSERT INTO sales VALUES (?, ?, ?, ?)", placed)
+        connection.execute("INSERT INTO sales VALUES ('c1', '1998-06-30', -50, NULL)")
+        connection.execute("CREATE TABLE clicks (client TEXT, at TEXT)")
+        connection.executemany("INSERT INTO clicks VALUES (?, ?)", [("c1", "1998-03-01"), ("c2", "1998-03-02")])
+    return folder / "shop.db"
+
+
+SOURCES = """
+[[orders.sources]]
+url = "sqlite:///shop.db"
+query = "SELECT client AS customer_id, placed AS ordered_at, cents / 100.0 AS amount, ref AS order_id FROM sales"
+
+[[orders.sources]]
+path = "shop-*.csv"
+columns = { customer_id = "Kunde", ordered_at = "Datum", amount = "Betrag" }
+date_format = "%d.%m.%Y"
+
+[[events.sources]]
+url = "sqlite:///shop.db"
+query = "SELECT client AS customer_id, at AS occurred_at, 'visit' AS event_type FROM clicks"
+"""
+
+
+def test_sources(run: Run, database: Path) -> None:
+    """The sources of lifestage.toml are read without --orders, each in its own way; a file of the flag beside them."""
+    _write(database.parent, SOURCES, name="lifestage.toml")
+    _write(database.parent, "Kunde;Datum;Betrag", 'c1;30.06.1998;"12,50"', "c77;01.07.1998;7", name="shop-july.csv")
+    told = run("validate")
+    assert told.code == 0, told.err
+    assert "123 rows read: 123 accepted, 0 quarantined; 122 orders from 1998-01-01 to 1998-07-01" in told.out
+    assert "Refunds: 1, to 1 customers" in told.out
+    assert "2 rows of events read: 2 accepted" in told.out
+    _write(database.parent, HEADER, "c99,1998-07-02,5")
+    assert "124 rows read: 124 accepted, 0 quarantined; 123 orders" in run("validate", "--orders", "orders.csv").out
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "problem"),
+    [
+        (("sqlite:///shop.db", "sqlite:///nowhere.db"), 3, "nowhere.db"),
+        (("FROM sales", "FROM nothing"), 3, "shop.db"),
+        (("cents / 100.0 AS amount", "cents"), 3, "amount"),
+        (('path = "shop-*.csv"', 'url = "sqlite:///shop.db"'), 2, "orders.sources"),
+        (('path = "shop-*.csv"', 'path = "shop-*.csv"\ncolour = "red"'), 2, "colour"),
+        (("sqlite:///shop.db", "nosql://reader:s3cret@db/shop"), 3, "nosql"),
+    ],
+)
+def test_bad_sources(run: Run, database: Path, change: tuple[str, str], code: int, problem: str) -> None:
+    """A source of lifestage.toml that cannot be read is refused by its name, without its password."""
+    assert change[0] in SOURCES
+    _write(database.parent, SOURCES.replace(*change, 1), name="lifestage.toml")
+    _write(database.parent, "Kunde,Datum,Betrag", "c1,30.06.1998,12.50", name="shop-july.csv")
+    assert_refused(run("validate"), code, problem)
+
+
+def test_url_as_path(run: Run, database: Path) -> None:
+    """A database given to --orders is refused, with where to write it, and without its password."""
+    words = ("validate", "--orders", f"postgresql://reader:{SECRET}@db.internal/shop")
+    outcome = run(*words)
+    assert_refused(outcome, outcome.code, "")
+    assert "orders.sources" in outcome.err
 
 
 def test_quarantine_of_too_many(run: Run, folder: Path) -> None:
@@ -467,7 +658,8 @@ def test_odd_bases(run: Run, home: Path) -> None:
 
 def test_sum_beyond_all_bounds(run: Run, home: Path) -> None:
     """Orders of one customer that no 64-bit number of micros can sum are refused, not a traceback."""
-    _write(home.parent, HEADER, *["whale,1998-01-01,1e9"] * 9_300)
+    seconds = [f"1998-01-01T{n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}" for n in range(9_300)]
+    _write(home.parent, HEADER, *(f"whale,{at},1e9" for at in seconds))
     outcome = run("score", "--orders", "orders.csv", *AS_OF, "--home", "home")
     assert outcome.code == 3
     assert "What to do: " in outcome.err

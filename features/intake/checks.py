@@ -55,22 +55,19 @@ def checked_columns(given: Collection[str]) -> dict[str, str]:
     return columns
 
 
-def checked_rows_sql(
-    raw: RawRows, columns: Collection[str], *, clock: Clock, file: int, last_day: int = LAST_DAY_NUMBER
-) -> str:
-    """Return the SELECT that checks the raw rows of one source. One row per raw row, in the columns of the table.
+def checked_rows_sql(raw: RawRows, columns: Collection[str], *, clock: Clock, last_day: int = LAST_DAY_NUMBER) -> str:
+    """Return the SELECT that checks raw rows. One row per raw row, in the columns of the table.
 
     Args:
-        raw: The rows; naive stamps are read in the time zone of their source.
+        raw: The rows of united sources; naive stamps are read in the time zone of their source.
         columns: The columns of the table, from `checked_columns`.
         clock: The shop's, whose midnights part the days.
-        file: The number of the source.
         last_day: The last day number on which an order can have happened.
     """
     kind, date_format = raw.types["ordered_at"], raw.reading.date_format
     wall = load_clock(raw.reading.timezone)
     prepared = f"""
-        SELECT line, fault, row_hash, {text_sql("customer_id", raw.types["customer_id"])} AS customer_id,
+        SELECT file, line, fault, row_hash, {text_sql("customer_id", raw.types["customer_id"])} AS customer_id,
             {stamp_text_sql(kind)} AS stamp, {_given_numbers(raw)}, {_given_texts(raw)}
         FROM ({raw.sql})"""
     parsed = f"""
@@ -79,13 +76,12 @@ def checked_rows_sql(
     timed = f"SELECT *, coalesce(utc, local - ({wall.from_local.sql('local')})) AS us FROM ({parsed})"
     dated = f"SELECT *, (us + {clock.from_utc.sql('us')}) // {MICROS_PER_DAY} AS local_day FROM ({timed})"
     judged = f"SELECT *, {_fate_sql(last_day)} AS fate FROM ({dated})"
-    return f"SELECT {', '.join(_value_sql(column, file) for column in columns)} FROM ({judged})"
+    return f"SELECT {', '.join(map(_value_sql, columns))} FROM ({judged})"
 
 
-def _value_sql(column: str, file: int) -> str:
+def _value_sql(column: str) -> str:
     """Return the SQL of one column of the table over judged rows."""
     values = {
-        "file": f"{file}",
         "ordered_at": "make_timestamp(us)",
         "day": "try_cast(local_day AS USMALLINT)",
         "amount_micros": "CASE WHEN is_refund THEN -abs(amount_micros) ELSE amount_micros END",

@@ -71,8 +71,8 @@ EVENT_REASONS: tuple[Reason, ...] = (
 )
 
 COLUMNS = (
-    "file, line, row_hash, customer_id, visitor_id, occurred_at, day, event_type, plain_type, value_micros, channel,"
-    " is_value_left_out, reason, value_class"
+    *("file", "line", "row_hash", "customer_id", "visitor_id", "occurred_at", "day", "event_type", "plain_type"),
+    *("value_micros", "channel", "is_value_left_out", "reason", "value_class"),
 )
 
 
@@ -87,21 +87,20 @@ def event_table_sql(name: str) -> str:
 
 
 def checked_events_sql(
-    raw: RawRows, names: Mapping[str, str], *, timezone: str, file: int, last_day: int = LAST_DAY_NUMBER
+    raw: RawRows, names: Mapping[str, str], *, timezone: str, last_day: int = LAST_DAY_NUMBER
 ) -> str:
-    """Return the SELECT that checks the raw rows of one source. One row per raw row, in `COLUMNS`.
+    """Return the SELECT that checks raw rows. One row per raw row, in `COLUMNS`.
 
     Args:
-        raw: The source.
+        raw: The rows of united sources.
         names: Plain names of event types → ours, from `build_type_names`.
         timezone: The shop's: its midnights part the days. Naive stamps are read in that of the source.
-        file: The number of the source.
         last_day: The last day number on which an event can have happened.
     """
     wall, shop = load_clock(raw.reading.timezone), load_clock(timezone)
     kind, date_format = raw.types["occurred_at"], raw.reading.date_format
     prepared = f"""
-        SELECT line, fault, row_hash, {stamp_text_sql(kind, column="occurred_at")} AS stamp,
+        SELECT file, line, fault, row_hash, {stamp_text_sql(kind, column="occurred_at")} AS stamp,
             {_text(raw, "customer_id")} AS customer_id, {_text(raw, "visitor_id")} AS visitor_id,
             {plain_type_sql(_text(raw, "event_type"))} AS plain_type, {_text(raw, "value")} AS value,
             {_text(raw, "channel")} AS channel
@@ -119,7 +118,7 @@ def checked_events_sql(
     dated = f"SELECT *, (us + {shop.from_utc.sql('us')}) // {MICROS_PER_DAY} AS day FROM ({timed})"
     judged = f"SELECT *, {_reason_sql(last_day)} AS reason FROM ({dated})"
     return f"""
-        SELECT {file} AS file, line, row_hash, customer_id, visitor_id,
+        SELECT file, line, row_hash, customer_id, visitor_id,
             CASE WHEN reason IS NULL THEN make_timestamp(us) END AS occurred_at, day, event_type, plain_type,
             micros AS value_micros, channel,
             reason IS NULL AND value IS NOT NULL AND micros IS NULL AS is_value_left_out,

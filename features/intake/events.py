@@ -5,19 +5,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import duckdb
 
-from features.errors import EmptySourceError, InputError
+from features.errors import InputError
 from features.intake.checks import LAST_DAY_NUMBER, MAX_CUSTOMER_MICROS
 from features.intake.columns import EVENT_COLUMNS
 from features.intake.event_checks import COLUMNS, EVENT_REASONS, checked_events_sql, event_table_sql
 from features.intake.event_report import EventReport, EventTables, build_event_report
 from features.intake.event_types import MARKETING_COST, ORDER_LIKE, build_type_names, is_in_sql, list_sql
 from features.intake.identity import identified_sql
-from features.intake.sources import RawRows, find_sources, open_source
+from features.intake.sources import RawRows, find_sources, insert_checked, open_source
 from features.records import EVENT_SCHEMA
 from features.settings import EventsSettings
 from features.snapshot import to_day
@@ -82,29 +83,12 @@ def read_events(
             open_source(source, connection, names=EVENT_COLUMNS, name=f"{name}_{index}")
             for index, source in enumerate(found)
         ]
-        selects = [
-            checked_events_sql(source, types, timezone=timezone, file=index, last_day=last_day)
-            for index, source in enumerate(sources)
-        ]
         connection.execute(event_table_sql(f"{name}_checked"))
-        for source, select in zip(sources, selects, strict=True):
-            _check(source, select, connection, into=f"{name}_checked")
+        check = partial(checked_events_sql, names=types, timezone=timezone, last_day=last_day)
+        insert_checked(f"{name}_checked", COLUMNS, sources, check, connection)
         return _part(name, sources, connection)
     finally:
         _drop_tables(connection, prefix=f"{name}_", keep=[f"{name}_{part}" for part in _KEPT])
-
-
-def _check(source: RawRows, select: str, connection: duckdb.DuckDBPyConnection, *, into: str) -> None:
-    """Append the checked rows of a source to a table."""
-    try:
-        n_rows = _scalar(connection, f"INSERT INTO {into} ({COLUMNS}) {select}")
-    except duckdb.Error as error:  # its text may quote customer data
-        raise InputError(
-            f"{source.file} cannot be read to its end ({type(error).__name__}).",
-            remedy="Write the file again, as CSV in UTF-8 or as Parquet.",
-        ) from None
-    if n_rows == 0:
-        raise EmptySourceError(f"{source.file} has column names but no rows.", remedy="Give a file that holds events.")
 
 
 def _part(name: str, sources: Sequence[RawRows], connection: duckdb.DuckDBPyConnection) -> EventIntake:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import duckdb
 
-from features.errors import EmptySourceError, InputError, QuarantineShareError
+from features.errors import InputError, QuarantineShareError
 from features.intake.checks import ACCEPTED, LAST_DAY_NUMBER, MAX_CUSTOMER_MICROS, checked_columns, checked_rows_sql
 from features.intake.columns import ORDER_COLUMNS
 from features.intake.currencies import settle_currencies
@@ -25,7 +26,7 @@ from features.intake.entries import (
 )
 from features.intake.quarantine import REASONS, examples_sql, quarantine_sql
 from features.intake.report import Intake, IntakeReport, build_report, find_refund_effect
-from features.intake.sources import RawRows, find_sources, open_source
+from features.intake.sources import RawRows, find_sources, insert_checked, open_source
 from features.intake.zones import load_clock
 from features.records import ORDER_OPTIONS, REFUND_SCHEMA, Records
 from features.settings import OrdersSettings
@@ -159,23 +160,8 @@ def _check(work: _Work, settings: OrdersSettings, *, today: date | None) -> list
     columns, clock = work.columns, load_clock(settings.timezone)
     types = ", ".join(f"{column} {kind}" for column, kind in columns.items())
     work.connection.execute(f"CREATE TEMP TABLE {work.checked} ({types})")
-    return [
-        _insert(work, source.file, checked_rows_sql(source, columns, clock=clock, file=file, last_day=last_day))
-        for file, source in enumerate(work.sources)
-    ]
-
-
-def _insert(work: _Work, file: str, rows: str) -> int:
-    try:
-        n_rows = work.fetch(f"INSERT INTO {work.checked} {rows}")[0][0]
-    except duckdb.Error as error:  # its text may quote customer data
-        raise InputError(
-            f"{file} cannot be read to its end ({type(error).__name__}).",
-            remedy="Write the file again, as CSV in UTF-8 or as Parquet.",
-        ) from None
-    if n_rows == 0:
-        raise EmptySourceError(f"{file} has column names but no rows.", remedy="Give a file that holds orders.")
-    return n_rows
+    check = partial(checked_rows_sql, columns=columns, clock=clock, last_day=last_day)
+    return insert_checked(work.checked, columns, work.sources, check, work.connection)
 
 
 def _refuse_guests_alone(work: _Work) -> None:

@@ -2,14 +2,14 @@
 
 # ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 import duckdb
 
-from features.errors import InputError, SettingsError, SourceNotFoundError
+from features.errors import EmptySourceError, InputError, SettingsError, SourceNotFoundError
 from features.intake.columns import ColumnNames, resolve_columns
 from features.intake.dates import refuse_bad_date_format
 from features.intake.files import FoundFile, find_files
@@ -177,6 +177,60 @@ def unite_sources(sources: Sequence[RawRows]) -> list[RawRows]:
         for key, selects in alike.items()
         for start in range(0, len(selects), _UNITED_SOURCES)
     ]
+
+
+def insert_checked(
+    into: str,
+    columns: Collection[str],
+    sources: Sequence[RawRows],
+    checked_sql: Callable[[RawRows], str],
+    connection: duckdb.DuckDBPyConnection,
+) -> list[int]:
+    """Append the checked rows of all sources to a table, sources that are read alike together.
+
+    Args:
+        into: The table.
+        columns: Its columns, `file` among them.
+        sources: What to check.
+        checked_sql: Returns the SELECT that checks the rows of united sources.
+        connection: Where the table is.
+
+    Returns:
+        How many rows each source has.
+
+    Raises:
+        InputError: If a source cannot be read to its end.
+        EmptySourceError: If a source has no rows.
+    """
+    n_inserted = 0
+    try:
+        for raw in unite_sources(sources):
+            inserted = connection.execute(f"INSERT INTO {into} ({', '.join(columns)}) {checked_sql(raw)}").fetchall()
+            n_inserted += int(inserted[0][0])
+    except duckdb.Error as error:  # its text may quote customer data
+        raise InputError(
+            f"{_unreadable(sources, connection)} cannot be read to its end ({type(error).__name__}).",
+            remedy="Write the file again, as CSV in UTF-8 or as Parquet.",
+        ) from None
+    counts = dict(connection.execute(f"SELECT file, count(*) FROM {into} GROUP BY file").fetchall())
+    for number, source in enumerate(sources):
+        if number not in counts:
+            raise EmptySourceError(
+                f"{source.file} has column names but no rows.", remedy="Give a file that holds rows."
+            )
+    if sum(counts.values()) != n_inserted:
+        raise AssertionError(f"{n_inserted} rows came in, {sum(counts.values())} were kept")
+    return [int(counts[number]) for number in range(len(sources))]
+
+
+def _unreadable(sources: Sequence[RawRows], connection: duckdb.DuckDBPyConnection) -> str:
+    """Return the name of the first source that cannot be read by itself."""
+    for source in sources:
+        try:
+            connection.execute(f"SELECT count(COLUMNS(*)) FROM ({source.sql})")
+        except duckdb.Error:
+            return source.file
+    return sources[0].file
 
 
 def _stated_sources(entry: SourceSettings, reading: Reading) -> list[Source]:

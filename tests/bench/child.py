@@ -13,16 +13,15 @@ from tests.bench.orders import CUTOFF_DAY
 
 def build_ours(path: Path, memory_limit: str | None) -> Callable[[], object]:
     """Prepare our feature table over a file of orders."""
-    import narwhals as nw
-
     from features.engine import connect
+    from features.records import Records
     from features.snapshot import Snapshot
     from features.table import build_feature_table
 
     def build() -> object:
         with connect(memory_limit=memory_limit) as connection:
-            orders = nw.from_native(connection.read_parquet(str(path))).lazy()
-            return build_feature_table(orders, Snapshot(CUTOFF_DAY))
+            records = Records.wrap(connection.read_parquet(str(path)))
+            return build_feature_table(records, Snapshot(CUTOFF_DAY))
 
     return build
 

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from features.catalogue import MICROS
-from features.intake.request_orders import ORDER_SCHEMA
+from features.records import ORDER_SCHEMA
 
 SEED = 20240101
 SPAN_DAYS = 3 * 365

@@ -7,8 +7,9 @@ from functools import partial
 import polars as pl
 
 from features.engine import connect
+from features.records import Records
 from features.settings import load_settings
-from serving.scoring import score_orders
+from serving.scoring import score_records
 from serving.state import open_store
 from serving.store import RunInfo
 from tests.bench.orders import CUTOFF_DAY
@@ -21,7 +22,7 @@ _ROUNDS = 2
 
 def run(workspace: Workspace) -> list[Row]:
     """Measure scoring and publication, together and each."""
-    inputs = model_inputs(workspace.customer_table)
+    inputs = model_inputs(workspace.customer_table, workspace.bundle.model.features)
     trees = [model for model in (workspace.bundle.model.churn.trees, workspace.bundle.model.next_stage.trees) if model]
     say(f"  scoring {workspace.n_customers:,} customers")
     scores = score_customers(workspace)
@@ -41,8 +42,8 @@ def run(workspace: Workspace) -> list[Row]:
 def score_customers(workspace: Workspace) -> pl.DataFrame:
     """Score all customers from their order file. One row per customer."""
     with connect() as connection:
-        orders = connection.read_parquet(str(workspace.customer_orders))
-        return score_orders(workspace.bundle, orders, cutoff_day=CUTOFF_DAY)
+        records = Records.wrap(connection.read_parquet(str(workspace.customer_orders)))
+        return score_records(workspace.bundle, records, cutoff_day=CUTOFF_DAY)
 
 
 def publish(workspace: Workspace, scores: pl.DataFrame) -> RunInfo:

@@ -5,12 +5,12 @@ from functools import cached_property
 from pathlib import Path
 
 import duckdb
-import narwhals as nw
 import polars as pl
 
+from features.records import Records
 from features.settings import load_settings
 from features.snapshot import Snapshot
-from features.table import build_customer_table
+from features.table import build_customer_table, features_named
 from serving.state import open_store
 from tests.bench.orders import CUTOFF_DAY, ORDERS_PER_CUSTOMER, SEED, generate_orders
 from tests.bench.table import say
@@ -63,8 +63,10 @@ class Workspace:
         say("  building the customer table")
         model = self.bundle.model
         with duckdb.connect() as connection:
-            orders = nw.from_native(connection.read_parquet(str(self.customer_orders))).lazy()
-            return build_customer_table(orders, Snapshot(CUTOFF_DAY, model.horizon_days), rule=model.stage_rule)
+            records = Records.wrap(connection.read_parquet(str(self.customer_orders)))
+            snapshot = Snapshot(CUTOFF_DAY, model.horizon_days)
+            features = features_named(model.features)
+            return build_customer_table(records, snapshot, rule=model.stage_rule, features=features)
 
     @cached_property
     def home(self) -> Path:
@@ -72,7 +74,7 @@ class Workspace:
         say(f"  training on {N_TRAINING_CUSTOMERS:,} customers")
         home = self.folder / "home"
         orders = generate_orders(N_TRAINING_CUSTOMERS, seed=SEED + 1)
-        model = train_model(orders, cutoff_day=CUTOFF_DAY, settings=load_settings())
+        model = train_model(Records.wrap(orders), cutoff_day=CUTOFF_DAY, settings=load_settings())
         bundle = write_model(bundles_folder(home), model, cutoff_day=CUTOFF_DAY)
         append_promotion(home, Promotion(version=bundle.name, at=NOW, reason="benchmark"))
         open_store(home).close()

@@ -189,6 +189,11 @@ def order(**changes: Any) -> dict[str, Any]:
     return customer(orders=[{**ORDERS[0], **changes}])
 
 
+def event(**changes: Any) -> dict[str, Any]:
+    """Build a request about one customer with one event, with changes to the event."""
+    return customer(events=[{"occurred_at": "1997-03-01", "event_type": "visit", **changes}])
+
+
 @pytest.mark.parametrize(
     ("request_body", "field"),
     [
@@ -208,7 +213,7 @@ def order(**changes: Any) -> dict[str, Any]:
         (customer(customer_id="a\x00b"), "customers[0].customer_id"),
         (customer(orders=None), "customers[0].orders"),
         (customer(age=44), "customers[0].(unknown field)"),
-        (order(amount=-0.01), "customers[0].orders[0].amount"),
+        (order(amount=-1.1e9), "customers[0].orders[0].amount"),
         (order(amount=1.1e9), "customers[0].orders[0].amount"),
         (order(amount=float("nan")), "customers[0].orders[0].amount"),
         (order(amount=float("inf")), "customers[0].orders[0].amount"),
@@ -219,6 +224,24 @@ def order(**changes: Any) -> dict[str, Any]:
         (order(ordered_at="yesterday"), "customers[0].orders[0].ordered_at"),
         (order(ordered_at="1997-03-01T25:00"), "customers[0].orders[0].ordered_at"),
         (order(ordered_at="1897-03-01"), "customers[0].orders[0].ordered_at"),
+        (order(order_id=17), "customers[0].orders[0].order_id"),
+        (order(order_id=""), "customers[0].orders[0].order_id"),
+        (order(refund_of="a\x00b"), "customers[0].orders[0].refund_of"),
+        (order(channel="c" * 201), "customers[0].orders[0].channel"),
+        (order(category=["books"]), "customers[0].orders[0].category"),
+        (order(quantity="2"), "customers[0].orders[0].quantity"),
+        (order(quantity=1.1e9), "customers[0].orders[0].quantity"),
+        (order(cost=float("inf")), "customers[0].orders[0].cost"),
+        (order(currency="EUR"), "customers[0].orders[0].(unknown field)"),
+        (customer(events={}), "customers[0].events"),
+        (event(occurred_at="yesterday"), "customers[0].events[0].occurred_at"),
+        (event(occurred_at=852076800), "customers[0].events[0].occurred_at"),
+        (event(event_type=""), "customers[0].events[0].event_type"),
+        (event(event_type=None), "customers[0].events[0].event_type"),
+        (event(value="9"), "customers[0].events[0].value"),
+        (event(value=-1.1e9), "customers[0].events[0].value"),
+        (event(channel=3), "customers[0].events[0].channel"),
+        (event(properties={}), "customers[0].events[0].(unknown field)"),
     ],
 )
 def test_bad_requests(client: TestClient, request_body: Any, field: str) -> None:
@@ -233,8 +256,10 @@ def test_bad_requests(client: TestClient, request_body: Any, field: str) -> None
 def test_no_echo(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     """Neither the answer to a bad request nor the log repeats anything that was sent."""
     sent = "alice@example.org"
-    bad_order = {"ordered_at": sent, "amount": sent, sent: sent}
-    body = {"as_of": sent, sent: sent, "customers": [{"customer_id": [sent], "orders": [bad_order, sent]}]}
+    bad_order = {"ordered_at": sent, "amount": sent, "cost": sent, sent: sent}
+    bad_event = {"occurred_at": sent, "event_type": [sent], "value": sent, sent: sent}
+    bad_customer = {"customer_id": [sent], "orders": [bad_order, sent], "events": [bad_event, sent]}
+    body = {"as_of": sent, sent: sent, "customers": [bad_customer]}
     with caplog.at_level("DEBUG"):
         answer = client.post(SCORE_PATH, json=body)
     assert len(assert_problem(answer, 422)["errors"]) > 4

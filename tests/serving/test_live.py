@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
+from features.records import Records
 from features.snapshot import to_date
-from features.table import FEATURE_NAMES
 from serving.live import NO_ORDER
 from serving.schemas import Score
-from serving.scoring import score_orders
+from serving.scoring import score_records
 from serving.state import ServingState
 from tests.serving.local_client import build_client
 from training.bundle import Bundle
@@ -49,7 +49,7 @@ def post(client: TestClient, request: dict[str, Any]) -> dict[str, Any]:
 
 def test_request_equals_batch(client: TestClient, bundle: Bundle, cdnow_orders: pl.DataFrame, end_day: int) -> None:
     """A customer scored from a request gets exactly the score of the batch, in every column."""
-    batch = score_orders(bundle, cdnow_orders, cutoff_day=end_day)
+    batch = score_records(bundle, Records.wrap(cdnow_orders), cutoff_day=end_day)
     sample = batch.sample(40, seed=1)
     request = build_request(cdnow_orders, sample["customer_id"].to_list(), as_of=to_date(end_day))
 
@@ -67,6 +67,40 @@ def test_one_at_a_time(client: TestClient, cdnow_orders: pl.DataFrame) -> None:
     together = post(client, build_request(cdnow_orders, ids, as_of=AS_OF))["scores"]
     alone = [post(client, build_request(cdnow_orders, [customer_id], as_of=AS_OF))["scores"][0] for customer_id in ids]
     assert alone == together
+
+
+def test_refund(client: TestClient) -> None:
+    """A refund lowers what a customer was worth, by what its order held, and is no order of its own."""
+    orders = [{"ordered_at": "1997-02-01", "amount": 30, "order_id": "a"}, {"ordered_at": "1998-01-01", "amount": 20}]
+    refunds = {
+        "none": [],
+        "named": [{"ordered_at": "1998-02-01", "amount": -10, "refund_of": "a"}],
+        "too much": [{"ordered_at": "1998-02-01", "amount": -45, "refund_of": "a"}],
+        "later": [{"ordered_at": "1998-04-01", "amount": -10, "refund_of": "a"}],
+        "alone": [{"ordered_at": "1996-02-01", "amount": -10}],
+    }
+    customers = [{"customer_id": name, "orders": orders + rows} for name, rows in refunds.items()]
+    scores = post(client, {"as_of": AS_OF.isoformat(), "customers": customers})["scores"]
+    assert {score["customer_id"]: score["historic_value"] for score in scores} == {
+        "none": 50.0,
+        "named": 40.0,
+        "too much": 20.0,
+        "later": 50.0,
+        "alone": 50.0,
+    }
+    assert len({(score["stage"], score["stage_since"], score["rfm"][1]) for score in scores}) == 1
+
+
+def test_bad_rows(client: TestClient) -> None:
+    """What can only be seen from several rows, or of a type of event, is refused with its place and without an echo."""
+    huge = [{"ordered_at": "1998-01-01", "amount": 1e9}] * 9_300
+    cost = [{"occurred_at": "1998-01-01", "event_type": "marketing_cost", "channel": "alice@example.org"}]
+    for told, customer in (("sum to more than", {"orders": huge}), ("Event 1", {"orders": [], "events": cost})):
+        body = {"as_of": "1998-04-01", "customers": [{"customer_id": "alice@example.org", **customer}]}
+        answer = client.post("/v1/score", json=body)
+        assert answer.status_code == 422
+        assert told in answer.json()["detail"]
+        assert "alice" not in answer.text
 
 
 def test_later_orders(client: TestClient, cdnow_orders: pl.DataFrame) -> None:
@@ -116,13 +150,16 @@ def test_far_dates(client: TestClient, as_of: str) -> None:
 
 
 def test_request_limits(state: ServingState, bundle: Bundle) -> None:
-    """Too many customers, or too many orders of one, are refused with the number that is allowed."""
+    """Too many customers, or too many orders or events of one, are refused with the number that is allowed."""
     few = state.settings.model_copy(update={"max_customers_per_request": 1, "max_orders_per_customer": 2})
     client = build_client(replace(state, champion=bundle, settings=few))
     order = {"ordered_at": "1998-01-01", "amount": 1}
     two_customers = [{"customer_id": name, "orders": []} for name in "ab"]
     three_orders = [{"customer_id": "a", "orders": [order] * 3}]
-    for customers, allowed in ((two_customers, "at most 1 "), (three_orders, "at most 2 ")):
+    event = {"occurred_at": "1998-01-01", "event_type": "visit"}
+    three_events = [{"customer_id": "a", "orders": [order], "events": [event] * 3}]
+    refused = ((two_customers, "at most 1 "), (three_orders, "at most 2 "), (three_events, "at most 2 "))
+    for customers, allowed in refused:
         answer = client.post("/v1/score", json={"as_of": "1998-04-01", "customers": customers})
         assert answer.status_code == 422
         assert allowed in answer.json()["detail"]
@@ -134,10 +171,11 @@ def test_ready(client: TestClient) -> None:
 
 
 def test_model_card(client: TestClient, bundle: Bundle) -> None:
-    """The model card names version, window, thresholds, every feature with its meaning, and the flag codes."""
+    """The model card names version, window, thresholds, every feature that it reads, and the flag codes."""
     card = client.get("/v1/model").json()
     manifest = bundle.manifest
     assert (card["version"], card["trained_as_of"]) == (manifest.version, manifest.trained_as_of)
     assert card["stage_thresholds"] == manifest.stage_rule
-    assert {feature["name"] for feature in card["features"]} == set(FEATURE_NAMES)
+    assert [feature["name"] for feature in card["features"]] == list(bundle.model.features)
+    assert all(feature["unit"] and feature["meaning"] and feature["needs"] for feature in card["features"])
     assert all(card["flags"].values())

@@ -6,7 +6,6 @@ from math import nan
 from typing import Any
 
 import duckdb
-import narwhals as nw
 import numpy as np
 import polars as pl
 import pytest
@@ -14,10 +13,11 @@ from hypothesis import given, settings
 
 from features.catalogue import MICROS
 from features.lifecycle.stages import STAGES
+from features.records import Records
 from features.snapshot import Snapshot, to_date
 from features.table import build_customer_table
 from serving.columns import COLUMNS, SCORE_SCHEMA
-from serving.scoring import FLAGS, score_orders
+from serving.scoring import FLAGS, score_records
 from tests.histories import CUTOFF_DAY, build_orders, later_orders, one_customer, order_logs
 from training.bundle import Bundle
 from training.models.bg_nbd import BgNbd
@@ -30,14 +30,14 @@ P_NEXT = [f"p_next_{stage}" for stage in STAGES]
 @pytest.fixture(scope="module")
 def scores(bundle: Bundle, cdnow_orders: pl.DataFrame, end_day: int) -> pl.DataFrame:
     """Scores of the shared orders at the end of the log."""
-    return score_orders(bundle, cdnow_orders, cutoff_day=end_day)
+    return _score(bundle, cdnow_orders, cutoff_day=end_day)
 
 
 @pytest.fixture(scope="module")
 def table(bundle: Bundle, cdnow_orders: pl.DataFrame, end_day: int) -> pl.DataFrame:
     """The customer table behind the scores."""
     snapshot = Snapshot(end_day, bundle.model.horizon_days)
-    return build_customer_table(nw.from_native(cdnow_orders.lazy()), snapshot, rule=bundle.model.stage_rule)
+    return build_customer_table(Records.wrap(cdnow_orders), snapshot, rule=bundle.model.stage_rule)
 
 
 @given(order_logs(), later_orders())
@@ -46,8 +46,8 @@ def test_no_leakage(bundle: Bundle, orders: pl.DataFrame, later: pl.DataFrame) -
     """Orders at or after the as-of date, in any row order, leave every score byte-identical."""
     history = orders.filter(pl.col("day") < CUTOFF_DAY)
     grown = pl.concat([later, orders.reverse()])
-    before = score_orders(bundle, history, cutoff_day=CUTOFF_DAY)
-    assert _bytes(score_orders(bundle, grown, cutoff_day=CUTOFF_DAY)) == _bytes(before)
+    before = _score(bundle, history, cutoff_day=CUTOFF_DAY)
+    assert _bytes(_score(bundle, grown, cutoff_day=CUTOFF_DAY)) == _bytes(before)
     _assert_coherent(before)
 
 
@@ -58,8 +58,8 @@ def test_no_leakage_base(
     cutoff_day = end_day - 200
     halves = [engine.from_arrow(half.to_arrow()) for half in (cdnow_orders[1::2], cdnow_orders[::2].reverse())]
     known = cdnow_orders.filter(pl.col("day") < cutoff_day)
-    scored = score_orders(bundle, halves[0].union(halves[1]), cutoff_day=cutoff_day)
-    assert _bytes(scored) == _bytes(score_orders(bundle, known, cutoff_day=cutoff_day))
+    scored = _score(bundle, halves[0].union(halves[1]), cutoff_day=cutoff_day)
+    assert _bytes(scored) == _bytes(_score(bundle, known, cutoff_day=cutoff_day))
 
 
 def test_batch_is_request(
@@ -70,10 +70,10 @@ def test_batch_is_request(
     scores: pl.DataFrame,
 ) -> None:
     """A customer scored alone from a request has the very score of the batch in DuckDB."""
-    batch = score_orders(bundle, engine.from_arrow(cdnow_orders.to_arrow()), cutoff_day=end_day)
+    batch = _score(bundle, engine.from_arrow(cdnow_orders.to_arrow()), cutoff_day=end_day)
     assert _bytes(batch) == _bytes(scores)
     for customer_id in scores["customer_id"].gather_every(40).to_list():
-        alone = score_orders(bundle, cdnow_orders.filter(pl.col("customer_id") == customer_id), cutoff_day=end_day)
+        alone = _score(bundle, cdnow_orders.filter(pl.col("customer_id") == customer_id), cutoff_day=end_day)
         assert _bytes(alone) == _bytes(batch.filter(pl.col("customer_id") == customer_id))
 
 
@@ -86,7 +86,9 @@ def test_coherent(scores: pl.DataFrame) -> None:
 def test_silent_branch(bundle: Bundle, scores: pl.DataFrame, table: pl.DataFrame) -> None:
     """What the order branch leaves of the next stage is p_churn, all of it at the stage that silence leads to."""
     codes = stage_codes(table["stage"])
-    given_order = bundle.model.next_stage.p_given_order(model_inputs(table), codes, bundle.model.is_reachable(table))
+    given_order = bundle.model.next_stage.p_given_order(
+        model_inputs(table, bundle.model.features), codes, bundle.model.is_reachable(table)
+    )
     p_churn = scores["p_churn"].to_numpy()
     rest = scores.select(P_NEXT).to_numpy() - (1.0 - p_churn)[:, None] * given_order
     expected = np.zeros_like(rest)
@@ -115,7 +117,7 @@ def test_expected_orders(bundle: Bundle, scores: pl.DataFrame, table: pl.DataFra
 def test_one_time_buyers(bundle: Bundle, cdnow_orders: pl.DataFrame, end_day: int) -> None:
     """One-time buyers churn as often as they are said to, where 1 − p_alive of BG/NBD says that none does."""
     cutoff_day = end_day - bundle.model.horizon_days
-    scored = score_orders(bundle, cdnow_orders, cutoff_day=cutoff_day)
+    scored = _score(bundle, cdnow_orders, cutoff_day=cutoff_day)
     came = cdnow_orders.filter(pl.col("day") >= cutoff_day)["customer_id"].unique().implode()
     once = scored.filter(pl.col("flags").str.contains("one_order")).with_columns(
         is_churned=~pl.col("customer_id").is_in(came)
@@ -141,7 +143,7 @@ def test_empty(bundle: Bundle, engine: duckdb.DuckDBPyConnection) -> None:
     """Nobody with history gives no scores, of the same columns."""
     orders = one_customer(CUTOFF_DAY)
     for frame in (orders, orders.clear(), engine.from_arrow(orders.to_arrow())):
-        scored = score_orders(bundle, frame, cutoff_day=CUTOFF_DAY)
+        scored = _score(bundle, frame, cutoff_day=CUTOFF_DAY)
         assert scored.is_empty()
         assert scored.schema == SCORE_SCHEMA
 
@@ -158,7 +160,7 @@ def test_flags(bundle: Bundle) -> None:
             ("plain", CUTOFF_DAY - 10, MICROS),
         ]
     )
-    flags = dict(score_orders(bundle, orders, cutoff_day=CUTOFF_DAY).select("customer_id", "flags").rows())
+    flags = dict(_score(bundle, orders, cutoff_day=CUTOFF_DAY).select("customer_id", "flags").rows())
     found = {name: set(filter(None, codes.split(","))) - {"no_order_expected"} for name, codes in flags.items()}
     assert found == {
         "free": {"no_value"},
@@ -175,7 +177,11 @@ def test_daily_orders(bundle: Bundle) -> None:
     process = replace(bundle.model.process, bg_nbd=BgNbd(r=20.0, alpha=1.0, a=0.01, b=10.0, time_unit_days=1.0))
     churn = ChurnModel(None, ProbabilityCalibrator(), 1.0)
     eager = Bundle(bundle.manifest, replace(bundle.model, process=process, churn=churn))
-    _assert_coherent(score_orders(eager, one_customer(*range(CUTOFF_DAY - 10, CUTOFF_DAY)), cutoff_day=CUTOFF_DAY))
+    _assert_coherent(_score(eager, one_customer(*range(CUTOFF_DAY - 10, CUTOFF_DAY)), cutoff_day=CUTOFF_DAY))
+
+
+def _score(bundle: Bundle, orders: pl.DataFrame | duckdb.DuckDBPyRelation, *, cutoff_day: int) -> pl.DataFrame:
+    return score_records(bundle, Records.wrap(orders), cutoff_day=cutoff_day)
 
 
 def _assert_coherent(scores: pl.DataFrame) -> None:

@@ -7,9 +7,10 @@ import httpx
 import polars as pl
 import pytest
 
+from features.records import Records
 from serving.batch import publish_scores
 from serving.keys import create_key
-from serving.scoring import score_orders
+from serving.scoring import score_records
 from serving.server import log_path, running_server
 from serving.state import keys_path, open_store
 from training.bundle import Bundle
@@ -26,7 +27,7 @@ REQUEST = {
 @pytest.fixture(scope="module")
 def scores(bundle: Bundle, cdnow_orders: pl.DataFrame, end_day: int) -> pl.DataFrame:
     """Score every customer."""
-    return score_orders(bundle, cdnow_orders, cutoff_day=end_day)
+    return score_records(bundle, Records.wrap(cdnow_orders), cutoff_day=end_day)
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.catalogue import catalogue_hash
 from features.errors import BundleError
 from features.lifecycle.stages import STAGES
+from features.records import Records
 from features.settings import Settings, load_settings
-from serving.scoring import score_orders
+from features.table import FEATURES, features_named
+from serving.scoring import score_records
 from tests.tiny_model import train_model, write_model
 from training.bundle import Bundle, load_bundle, read_manifest
 from training.models.lifecycle import LifecycleModel
@@ -61,7 +64,7 @@ def test_same_seed(
     """A second training, on the same orders in another row order, writes the same version and the same bytes."""
     shuffled = cdnow_orders.sample(fraction=1.0, shuffle=True, seed=7)
     again = write_model(
-        tmp_path, train_model(shuffled, cutoff_day=end_day, settings=small_settings), cutoff_day=end_day
+        tmp_path, train_model(Records.wrap(shuffled), cutoff_day=end_day, settings=small_settings), cutoff_day=end_day
     )
     assert again.name == bundle_folder.name
     assert _contents(again) == _contents(bundle_folder)
@@ -164,6 +167,46 @@ def test_other_catalogue(copy: Path) -> None:
         load_bundle(copy)
 
 
+def test_catalogue(bundle: Bundle) -> None:
+    """The manifest tells the features that the bundle reads, and what those need that the data could not support."""
+    manifest = bundle.manifest
+    assert [feature["name"] for feature in manifest.catalogue] == list(bundle.model.features)
+    assert manifest.catalogue_hash == catalogue_hash(features_named(bundle.model.features))
+    assert manifest.absent == {f.name: ", ".join(f.needs) for f in FEATURES if f.needs}
+    assert manifest.absent["email_open_rate_90"] == "event:email_open, event:email_sent"
+
+
+def test_older_catalogue(copy: Path, bundle: Bundle) -> None:
+    """A bundle of an older catalogue, which knew fewer features and worded them otherwise, loads as it is."""
+    worded = [{**feature, "meaning": "as we used to say"} for feature in bundle.manifest.catalogue]
+    _reseal(copy, absent={}, catalogue=worded)
+    assert load_bundle(copy).model.to_dict() == bundle.model.to_dict()
+
+
+@pytest.mark.parametrize("catalogue", [None, {}, ["frequency"], [{}], [{"name": "orders_of_last_week"}], [{"name": 3}]])
+def test_unknown_feature(copy: Path, catalogue: Any) -> None:
+    """A bundle that reads a feature which is not in our catalogue is refused."""
+    known = json.loads((copy / "manifest.json").read_text())["catalogue"]
+    _reseal(copy, catalogue=known + catalogue if catalogue and isinstance(catalogue, list) else catalogue)
+    with pytest.raises(BundleError, match="another feature catalogue"):
+        load_bundle(copy)
+
+
+def test_other_features_than_said(copy: Path, bundle: Bundle) -> None:
+    """A bundle whose model reads other features than the manifest says, or in another order, is refused."""
+    _forge(copy, "model.json", lambda values: {**values, "features": values["features"][::-1]})
+    with pytest.raises(BundleError, match="reads other features than it says"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("version", [1, 3, "2", None])
+def test_other_format(copy: Path, version: Any) -> None:
+    """A bundle of another format is refused, though its seal fits."""
+    _reseal(copy, format=version)
+    with pytest.raises(BundleError, match="of another format"):
+        load_bundle(copy)
+
+
 @pytest.mark.parametrize("files", [None, [], {"model.json": None, "golden.json": None}])
 def test_forged_file_list(copy: Path, files: Any) -> None:
     """A sealed manifest whose list of files is none is refused in our own words."""
@@ -174,7 +217,7 @@ def test_forged_file_list(copy: Path, files: Any) -> None:
         load_bundle(copy)
 
 
-def _set(*keys: str, to: Any) -> Callable[[Any], Any]:
+def _set(*keys: str | int, to: Any) -> Callable[[Any], Any]:
     def change(values: Any) -> Any:
         if not keys:
             return to
@@ -200,6 +243,9 @@ FORGED_MODELS = {
     "weight above one": _set("churn", "process_weight", to=7.0),
     "margin in words": _set("value", "margin", to="x"),
     "rate below zero": _set("process", "bg_nbd", "r", to=-1.0),
+    "fewer features than the trees": _set("features", to=["frequency"]),
+    "a feature that does not exist": _set("features", 0, to="orders_of_last_week"),
+    "features that are no list": _set("features", to=3),
     "no calibrator": _set("churn", "calibrator", to=None),
 }
 
@@ -259,9 +305,11 @@ def test_no_bundle(tmp_path: Path) -> None:
 def test_without_trees(cdnow_orders: pl.DataFrame, end_day: int, tmp_path: Path) -> None:
     """A shop with too few churners has a bundle without trees that loads, scores, and says so."""
     few = load_settings(overrides={"training": {"max_train_cutoffs": 1, "min_class_customers": 1_000_000}})
-    folder = write_model(tmp_path, train_model(cdnow_orders, cutoff_day=end_day, settings=few), cutoff_day=end_day)
+    folder = write_model(
+        tmp_path, train_model(Records.wrap(cdnow_orders), cutoff_day=end_day, settings=few), cutoff_day=end_day
+    )
     assert {path.name for path in folder.iterdir()} == {"manifest.json", "model.json", "golden.json"}
-    scores = score_orders(load_bundle(folder), cdnow_orders, cutoff_day=end_day)
+    scores = score_records(load_bundle(folder), Records.wrap(cdnow_orders), cutoff_day=end_day)
     assert scores["flags"].str.contains("fallback_churn").all()
     assert scores.select(pl.sum_horizontal([f"p_next_{stage}" for stage in STAGES])).to_numpy() == pytest.approx(1.0)
     once = scores.filter(pl.col("flags").str.contains("one_order"))["p_churn"].to_numpy()

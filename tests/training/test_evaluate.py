@@ -1,6 +1,7 @@
 """The backtest: a tidy frame, judged on later time, to which the future tells nothing."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -8,23 +9,25 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 
+from features.records import Records
 from features.settings import Settings, load_settings
 from features.snapshot import to_date
 from tests.histories import build_orders
+from tests.tiny_model import write_model
 from training import metrics
-from training.bundle import Bundle, load_bundle, write_bundle
+from training.bundle import Bundle, load_bundle
 from training.evaluate import CHAMPION, DECIDING, METRICS, SCHEMA, Backtest, backtest, observe
 from training.fitters.lifecycle import Examples
 from training.fitters.trees import fit_trees, out_of_fold
 from training.ladder import OURS, RUNGS, Predictions, climb
 from training.learn import build_past, learn_at
-from training.models.inputs import model_inputs
+from training.models.inputs import features_of, input_names, model_inputs
 from training.models.lifecycle import LifecycleModel
 from training.splits import Fold, rolling_folds
 
 HORIZON_DAYS = 90
 N_FEW = 600
-Prepare = Callable[[pl.DataFrame], duckdb.DuckDBPyRelation]
+Prepare = Callable[[pl.DataFrame], Records]
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +38,9 @@ def quick() -> Settings:
 
 
 @pytest.fixture(scope="module")
-def relation(engine: duckdb.DuckDBPyConnection) -> Prepare:
-    """Put a frame of orders into the database."""
-    return lambda orders: engine.from_arrow(orders.to_arrow())
+def recorded(engine: duckdb.DuckDBPyConnection) -> Prepare:
+    """Put a frame of orders into the database, as the records of a shop."""
+    return lambda orders: Records.wrap(engine.from_arrow(orders.to_arrow()))
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +64,13 @@ def few_orders(cdnow_orders: pl.DataFrame) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def sealed_for(model: LifecycleModel, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Bundle]:
     """The shared model, sealed as if trained on the orders before a day."""
-
-    def seal(cutoff_day: int) -> Bundle:
-        as_of, folder = to_date(cutoff_day).isoformat(), tmp_path_factory.mktemp("bundles")
-        return load_bundle(write_bundle(folder, model, timezone="UTC", trained_as_of=as_of, data={}, evaluation={}))
-
-    return seal
+    return lambda cutoff_day: load_bundle(write_model(tmp_path_factory.mktemp("b"), model, cutoff_day=cutoff_day))
 
 
 @pytest.fixture(scope="module")
 def judged(
     cdnow_orders: pl.DataFrame,
-    relation: Prepare,
+    recorded: Prepare,
     folds: tuple[Fold, ...],
     sealed_for: Callable[[int], Bundle],
     first_day: int,
@@ -81,19 +79,19 @@ def judged(
 ) -> Backtest:
     """The backtest of the shared orders, with a champion that was trained as of the middle cutoff."""
     champion = sealed_for(folds[1].cutoff_day)
-    orders = relation(cdnow_orders)
-    return backtest(orders, first_day=first_day, end_day=end_day, settings=quick, champion=champion)
+    records = recorded(cdnow_orders)
+    return backtest(records, first_day=first_day, end_day=end_day, settings=quick, champion=champion)
 
 
 Answers = Mapping[str, Predictions]
 
 
 @pytest.fixture(scope="module")
-def answer_at(relation: Prepare, folds: tuple[Fold, ...], quick: Settings) -> Callable[[pl.DataFrame], Answers]:
+def answer_at(recorded: Prepare, folds: tuple[Fold, ...], quick: Settings) -> Callable[[pl.DataFrame], Answers]:
     """Learn at the middle cutoff and let every rung answer there."""
 
     def answer(orders: pl.DataFrame) -> Answers:
-        past, model = learn_at(relation(orders), folds[1], settings=quick)
+        past, model = learn_at(recorded(orders), folds[1], settings=quick)
         assert model.churn.trees is not None
         return climb(past.examples, past.present, model)
 
@@ -184,12 +182,12 @@ def test_youngest(judged: Backtest, cdnow_orders: pl.DataFrame, folds: tuple[Fol
         assert found == METRICS[task][metric](judged.outcomes[task], judged.predictions[task])
 
 
-def test_outcomes(relation: Prepare, few_orders: pl.DataFrame, folds: tuple[Fold, ...], quick: Settings) -> None:
+def test_outcomes(recorded: Prepare, few_orders: pl.DataFrame, folds: tuple[Fold, ...], quick: Settings) -> None:
     """Every outcome is that of the orders from the cutoff up to the horizon's end, of whoever was known before it."""
-    orders = relation(few_orders)
+    records = recorded(few_orders)
     for fold in folds:
-        rule = build_past(orders, fold, settings=quick).rule
-        found = observe(orders, fold, rule, quick)
+        rule = build_past(records, fold, settings=quick).rule
+        found = observe(records, fold, rule, quick)
         churned, value = _count_by_hand(few_orders, fold.cutoff_day)
         assert found["churn"].tolist() == churned
         assert found["value"] == pytest.approx(np.array(value))
@@ -215,7 +213,7 @@ def test_customers(judged: Backtest, cdnow_orders: pl.DataFrame) -> None:
 
 
 def test_after_the_end(
-    relation: Prepare, few_orders: pl.DataFrame, folds: tuple[Fold, ...], first_day: int, quick: Settings
+    recorded: Prepare, few_orders: pl.DataFrame, folds: tuple[Fold, ...], first_day: int, quick: Settings
 ) -> None:
     """Orders at or after the as-of date change no byte of the backtest, nor does the order of the rows."""
     one = change(quick, test_cutoffs=1)
@@ -223,7 +221,7 @@ def test_after_the_end(
     known = few_orders.filter(pl.col("day") < as_of)
     shuffled = few_orders.sample(fraction=1.0, shuffle=True, seed=3)
     frames = [
-        backtest(relation(orders), first_day=first_day, end_day=as_of, settings=one).frame
+        backtest(recorded(orders), first_day=first_day, end_day=as_of, settings=one).frame
         for orders in (known, shuffled)
     ]
     assert frames[0].equals(frames[1])
@@ -271,7 +269,7 @@ def test_the_day_before(
 
 
 def test_champion_sees_no_future(
-    relation: Prepare,
+    recorded: Prepare,
     few_orders: pl.DataFrame,
     folds: tuple[Fold, ...],
     sealed_for: Callable[[int], Bundle],
@@ -283,7 +281,7 @@ def test_champion_sees_no_future(
     one = change(quick, test_cutoffs=1)
     champion = sealed_for(folds[0].cutoff_day)
     clean, poisoned = (
-        backtest(relation(orders), first_day=first_day, end_day=end_day, settings=one, champion=champion).frame
+        backtest(recorded(orders), first_day=first_day, end_day=end_day, settings=one, champion=champion).frame
         for orders in (few_orders, _change_amounts(few_orders, folds[0].cutoff_day))
     )
     assert CHAMPION in models_of(clean, "churn", to_date(folds[0].cutoff_day).isoformat())
@@ -292,8 +290,26 @@ def test_champion_sees_no_future(
     assert not clean.equals(poisoned)
 
 
+def test_champion_lacks_inputs(
+    recorded: Prepare,
+    few_orders: pl.DataFrame,
+    folds: tuple[Fold, ...],
+    whole_bundle: Bundle,
+    first_day: int,
+    end_day: int,
+    quick: Settings,
+    tmp_path: Path,
+) -> None:
+    """A champion that was trained with events and goods is judged on orders alone as well: it reads them as unknown."""
+    champion = load_bundle(write_model(tmp_path, whole_bundle.model, cutoff_day=folds[0].cutoff_day))
+    one = change(quick, test_cutoffs=1)
+    frame = backtest(recorded(few_orders), first_day=first_day, end_day=end_day, settings=one, champion=champion).frame
+    ours = frame.filter(pl.col("model") == CHAMPION, pl.col("task") == "churn", pl.col("metric") == "auc")["value"]
+    assert ours.is_between(0.5, 1.0).to_list() == [True]
+
+
 def test_permuted_futures(
-    relation: Prepare,
+    recorded: Prepare,
     cdnow_orders: pl.DataFrame,
     folds: tuple[Fold, ...],
     first_day: int,
@@ -306,24 +322,25 @@ def test_permuted_futures(
     swapped = pl.col("customer_id").replace_strict(customers, customers.shuffle(seed=11))
     is_future = pl.col("day") >= folds[0].cutoff_day
     orders = cdnow_orders.with_columns(pl.when(is_future).then(swapped).otherwise("customer_id").alias("customer_id"))
-    frame = backtest(relation(orders), first_day=first_day, end_day=end_day, settings=one).frame
+    frame = backtest(recorded(orders), first_day=first_day, end_day=end_day, settings=one).frame
     aucs = frame.filter(pl.col("metric") == "auc")
     assert set(aucs["model"]) == {*RUNGS, OURS} - {"simple_clv"}
     assert aucs["value"].is_between(0.45, 0.55).all()
 
 
 def test_permuted_labels(
-    relation: Prepare, cdnow_orders: pl.DataFrame, folds: tuple[Fold, ...], quick: Settings
+    recorded: Prepare, cdnow_orders: pl.DataFrame, folds: tuple[Fold, ...], quick: Settings
 ) -> None:
     """Trees that learn outcomes dealt out at random know the customers they saw, and nothing of those they did not."""
-    past = build_past(relation(cdnow_orders), folds[0], settings=quick)
+    past = build_past(recorded(cdnow_orders), folds[0], settings=quick)
     dealt = np.random.default_rng(5).permutation(past.present.height)
     examples = tuple(Examples(e.table, _deal(e.labels, dealt)) for e in past.examples)
     rows = pl.concat([e.table for e in examples])
     target = pl.concat([e.labels for e in examples])["is_churned"].to_numpy().astype(np.int64)
-    inputs, seed = model_inputs(rows), quick.training.seed
-    unseen = out_of_fold(inputs, target, rows["customer_id"], n_classes=2, seed=seed)
-    seen = fit_trees(inputs, target, n_classes=2, seed=seed).predict(inputs)
+    features, seed = features_of(rows), quick.training.seed
+    inputs, names = model_inputs(rows, features), input_names(features)
+    unseen = out_of_fold(inputs, target, rows["customer_id"], names=names, n_classes=2, seed=seed)
+    seen = fit_trees(inputs, target, names=names, n_classes=2, seed=seed).predict(inputs)
     assert metrics.auc(target, unseen) == pytest.approx(0.5, abs=0.05)
     assert metrics.auc(target, seen) > 0.7
 
@@ -341,7 +358,7 @@ def test_champion_cutoffs(judged: Backtest, folds: tuple[Fold, ...]) -> None:
 
 
 def test_champion_day_after(
-    relation: Prepare,
+    recorded: Prepare,
     few_orders: pl.DataFrame,
     folds: tuple[Fold, ...],
     sealed_for: Callable[[int], Bundle],
@@ -352,14 +369,14 @@ def test_champion_day_after(
     """A champion trained as of the day after a cutoff saw a day of its outcomes, and is not judged there."""
     one = change(quick, test_cutoffs=1)
     champion = sealed_for(folds[0].cutoff_day + 1)
-    found = backtest(relation(few_orders), first_day=first_day, end_day=end_day, settings=one, champion=champion)
+    found = backtest(recorded(few_orders), first_day=first_day, end_day=end_day, settings=one, champion=champion)
     assert CHAMPION not in {*found.frame["model"], *found.frame["against"]}
 
 
-def test_steps(relation: Prepare, few_orders: pl.DataFrame, first_day: int, end_day: int, quick: Settings) -> None:
+def test_steps(recorded: Prepare, few_orders: pl.DataFrame, first_day: int, end_day: int, quick: Settings) -> None:
     """Each step is told before it begins, by the cutoff it belongs to."""
     one = change(quick, test_cutoffs=1)
     told: list[str] = []
-    backtest(relation(few_orders), first_day=first_day, end_day=end_day, settings=one, advance=told.append)
+    backtest(recorded(few_orders), first_day=first_day, end_day=end_day, settings=one, advance=told.append)
     cutoff = to_date(end_day - HORIZON_DAYS).isoformat()
     assert told == [f"{cutoff}: {s}" for s in ("features", "purchase process", "churn", "next stage", "judging")]

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -12,6 +11,7 @@ from scipy.special import hyp2f1
 
 from features.catalogue import MICROS
 from features.lifecycle.stages import STAGES
+from features.records import Records
 from features.snapshot import Snapshot
 from features.table import build_customer_table
 from tests.histories import CUTOFF_DAY, SHOP_RULE, build_orders
@@ -51,15 +51,15 @@ def by_the_papers(model: LifecycleModel) -> LifecycleModel:
 
 def learn_from(rows: Iterable[tuple[str, int, int]], *, horizon_days: int = HORIZON_DAYS) -> Examples:
     """Build the examples of one training cutoff from (customer, day, currency units)."""
-    orders, snapshot = _orders(rows), Snapshot(CUTOFF_DAY, horizon_days)
-    table = build_customer_table(orders, snapshot, rule=SHOP_RULE)
-    return Examples(table, build_labels(orders, snapshot, rule=SHOP_RULE))
+    records, snapshot = _records(rows), Snapshot(CUTOFF_DAY, horizon_days)
+    table = build_customer_table(records, snapshot, rule=SHOP_RULE)
+    return Examples(table, build_labels(records, snapshot, rule=SHOP_RULE))
 
 
 def stand_at_present(*rows: tuple[str, int, int], horizon_days: int = HORIZON_DAYS) -> pl.DataFrame:
     """Build the customers to answer for from (customer, days of silence, currency units)."""
-    orders = _orders((customer, PRESENT_DAY - age, units) for customer, age, units in rows)
-    return build_customer_table(orders, Snapshot(PRESENT_DAY, horizon_days), rule=SHOP_RULE)
+    records = _records((customer, PRESENT_DAY - age, units) for customer, age, units in rows)
+    return build_customer_table(records, Snapshot(PRESENT_DAY, horizon_days), rule=SHOP_RULE)
 
 
 def distribution(**p: float) -> list[float]:
@@ -67,8 +67,8 @@ def distribution(**p: float) -> list[float]:
     return [p.get(stage, 0.0) for stage in STAGES]
 
 
-def _orders(rows: Iterable[tuple[str, int, int]]) -> nw.LazyFrame[pl.LazyFrame]:
-    return nw.from_native(build_orders([(customer, day, units * MICROS) for customer, day, units in rows]).lazy())
+def _records(rows: Iterable[tuple[str, int, int]]) -> Records:
+    return Records.wrap(build_orders([(customer, day, units * MICROS) for customer, day, units in rows]))
 
 
 def _given(values: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:

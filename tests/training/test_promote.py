@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 
 from features.errors import BundleError, ModelError
+from features.records import Records
 from features.settings import load_settings
-from serving.scoring import score_orders
+from serving.scoring import score_records
 from tests.training.test_gate import rig
 from training.bundle import load_bundle, write_bundle
 from training.champion import bundles_folder, read_champion, read_history
@@ -211,7 +212,9 @@ def test_roll_back(home: Path, offer: Offer, cdnow_orders: pl.DataFrame, end_day
 
 
 def _score(home: Path, orders: pl.DataFrame, end_day: int) -> bytes:
-    return score_orders(load_bundle(read_champion(home)), orders, cutoff_day=end_day).write_json().encode()
+    return (
+        score_records(load_bundle(read_champion(home)), Records.wrap(orders), cutoff_day=end_day).write_json().encode()
+    )
 
 
 def test_waiting_challenger(served_home: Path, offer: Offer) -> None:

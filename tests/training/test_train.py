@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 from features.errors import CutoffError, InsufficientHistoryError
-from features.intake.orders import Intake, read_orders
+from features.intake.shop import Shop, read_shop
 from features.settings import Settings, load_settings
 from features.snapshot import to_date, to_day
-from serving.scoring import score_orders
+from serving.scoring import score_records
 from training.bundle import load_bundle, write_bundle
 from training.champion import Promotion, append_promotion, bundles_folder
 from training.evaluate import CHAMPION
@@ -28,10 +28,13 @@ if TYPE_CHECKING:  # at run time, tracking imports MLflow first: it sets what ML
     from mlflow.entities import Run
 
 N_CUSTOMERS = 700
+PASSWORD = b"s3cret"
+# How a shop may have named its sources; what is trained on here was read from a file.
+DATABASE = {"sources": [{"url": f"postgresql://reader:{PASSWORD.decode()}@db.internal/shop", "query": "FROM orders"}]}
 STARTED_AT = "2026-11-22T09:30:00+00:00"
 LAST_DAY = date(1998, 6, 30)
 AS_OF = date(1998, 3, 31)  # orders came the day before, so that a file that ends there may be trained as of this date
-ReadFrame = Callable[[pl.DataFrame], Intake]
+ReadFrame = Callable[[pl.DataFrame], Shop]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Training:
     """One training: where, on what, and what came of it."""
 
     home: Path
-    intake: Intake
+    shop: Shop
     trained: Trained
     steps: tuple[str, ...]
 
@@ -48,7 +51,7 @@ class Training:
 def quick() -> Settings:
     """Settings for a short training that still learns trees."""
     training = {"max_train_cutoffs": 2, "min_class_customers": 10, "bootstrap_samples": 20}
-    return load_settings(overrides={"training": training})
+    return load_settings(overrides={"training": training, "orders": DATABASE, "events": DATABASE})
 
 
 @pytest.fixture(scope="module")
@@ -59,19 +62,19 @@ def one_cutoff(quick: Settings) -> Settings:
 
 @pytest.fixture(scope="module")
 def few_orders(cdnow_orders: pl.DataFrame) -> pl.DataFrame:
-    """The orders of the first 700 customers."""
-    return cdnow_orders.filter(pl.col("customer_id") <= f"cdnow-{N_CUSTOMERS:04}")
+    """The orders of the first 700 customers, each once: in a file, rows that repeat another count once."""
+    return cdnow_orders.filter(pl.col("customer_id") <= f"cdnow-{N_CUSTOMERS:04}").unique(maintain_order=True)
 
 
 @pytest.fixture(scope="module")
 def read_frame(engine: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory) -> ReadFrame:
     """Write orders to a CSV file and read it as anyone's."""
 
-    def read(orders: pl.DataFrame) -> Intake:
+    def read(orders: pl.DataFrame) -> Shop:
         path = tmp_path_factory.mktemp("orders") / "orders.csv"
         amount = pl.col("amount_micros") / 1e6
         orders.select("customer_id", pl.col("ordered_at").dt.date(), amount=amount).write_csv(path)
-        return read_orders([path], load_settings().orders, connection=engine)
+        return read_shop([path], [], load_settings(), connection=engine)
 
     return read
 
@@ -82,9 +85,9 @@ def first(
 ) -> Training:
     """A first training, on all of the orders."""
     steps: list[str] = []
-    home, intake = tmp_path_factory.mktemp("home"), read_frame(few_orders)
-    trained = start(intake, home, quick, advance=steps.append)
-    return Training(home, intake, trained, tuple(steps))
+    home, shop = tmp_path_factory.mktemp("home"), read_frame(few_orders)
+    trained = start(shop, home, quick, advance=steps.append)
+    return Training(home, shop, trained, tuple(steps))
 
 
 @pytest.fixture
@@ -99,7 +102,7 @@ def change(settings: Settings, **training: int) -> Settings:
 
 
 def start(
-    intake: Intake,
+    shop: Shop,
     home: Path,
     settings: Settings,
     *,
@@ -108,7 +111,7 @@ def start(
 ) -> Trained:
     """Train as the command line does."""
     return train(
-        intake,
+        shop,
         home=home,
         settings=settings,
         as_of_day=None if as_of is None else to_day(as_of),
@@ -141,10 +144,10 @@ def test_bundle(first: Training, few_orders: pl.DataFrame) -> None:
         "n_quarantined": 0,
         "first_day": "1997-01-01",
         "last_day": "1998-06-30",
-        "digest": first.intake.report.digest,
+        "digest": first.shop.report.digest,
     }
     assert tuple(manifest.notes) == first.trained.notes
-    assert score_orders(bundle, first.intake.orders, cutoff_day=to_day(LAST_DAY) + 1).height == N_CUSTOMERS
+    assert score_records(bundle, first.shop.records, cutoff_day=to_day(LAST_DAY) + 1).height == N_CUSTOMERS
 
 
 def test_evaluation(first: Training) -> None:
@@ -189,6 +192,12 @@ def test_no_customers(first: Training) -> None:
     assert holding == []
 
 
+def test_no_password(first: Training) -> None:
+    """No file of the home holds the password of a database that the settings name."""
+    holding = [path for path in first.home.rglob("*") if path.is_file() and PASSWORD in path.read_bytes()]
+    assert holding == []
+
+
 def test_steps(first: Training) -> None:
     """Every step is told before it begins: three cutoffs, the final model, the bundle, the log."""
     learned = ("features", "purchase process", "churn", "next stage")
@@ -217,8 +226,8 @@ def test_as_of(
     """An as-of date makes the same model and the same evaluation as a file that ends there."""
     known = few_orders.filter(pl.col("day") < to_day(AS_OF))
     manifests = [
-        load_bundle(start(intake, empty_home, one_cutoff, as_of=AS_OF).folder).manifest
-        for intake in (first.intake, read_frame(known))
+        load_bundle(start(shop, empty_home, one_cutoff, as_of=AS_OF).folder).manifest
+        for shop in (first.shop, read_frame(known))
     ]
     assert manifests[0].files == manifests[1].files
     assert manifests[0].evaluation == manifests[1].evaluation
@@ -227,14 +236,14 @@ def test_as_of(
 
 def test_counts_as_of(first: Training, few_orders: pl.DataFrame, one_cutoff: Settings, empty_home: Path) -> None:
     """The manifest counts the orders that training saw, none at or after the as-of date."""
-    data = load_bundle(start(first.intake, empty_home, one_cutoff, as_of=AS_OF).folder).manifest.data
+    data = load_bundle(start(first.shop, empty_home, one_cutoff, as_of=AS_OF).folder).manifest.data
     assert (data["first_day"], data["last_day"]) == ("1997-01-01", "1998-03-30")
     assert data["n_orders"] == few_orders.filter(pl.col("day") < to_day(AS_OF)).height
 
 
 def test_window(first: Training) -> None:
     """Training sees all days by default, and up to the as-of date otherwise; its bounds are the orders' own."""
-    report = first.intake.report
+    report = first.shop.report
     start_day, after_last = to_day(date(1997, 1, 1)), to_day(LAST_DAY) + 1
     assert find_window(report, None) == Window(start_day, after_last)
     for end_day in (start_day + 1, after_last):
@@ -246,37 +255,37 @@ def test_as_of_outside(first: Training, as_of: date, tmp_path: Path) -> None:
     """An as-of date before the orders, or past the day after the last, is refused by name, and nothing is written."""
     words = rf"{as_of} lies outside the orders, which run from 1997-01-01 to 1998-06-30\. .*up to 1998-07-01"
     with pytest.raises(CutoffError, match=words):
-        start(first.intake, tmp_path, load_settings(), as_of=as_of)
+        start(first.shop, tmp_path, load_settings(), as_of=as_of)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_orders(first: Training, tmp_path: Path) -> None:
     """Where every row was quarantined, there is nothing to train on."""
-    none_accepted = replace(first.intake.report, first_day=None, last_day=None, n_orders=0)
+    none_accepted = replace(first.shop.report, first_day=None, last_day=None, n_orders=0)
     with pytest.raises(CutoffError, match="No order was accepted"):
-        start(replace(first.intake, report=none_accepted), tmp_path, load_settings())
+        start(replace(first.shop, orders=replace(first.shop.orders, report=none_accepted)), tmp_path, load_settings())
 
 
 def test_long_horizon(first: Training, quick: Settings, tmp_path: Path) -> None:
     """A horizon longer than the data allow is refused with the days that it takes and those that there are."""
     words = r"over 400 days take 860 days of orders, and there are 546\."
     with pytest.raises(InsufficientHistoryError, match=words):
-        start(first.intake, tmp_path, change(quick, horizon_days=400))
+        start(first.shop, tmp_path, change(quick, horizon_days=400))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_early_as_of(first: Training, quick: Settings, tmp_path: Path) -> None:
     """An as-of date that leaves too little before it is refused with the days, and is no date outside the data."""
     with pytest.raises(InsufficientHistoryError, match=r"take 240 days of orders, and there are 150\.") as refusal:
-        start(first.intake, tmp_path, quick, as_of=date(1997, 5, 31))
+        start(first.shop, tmp_path, quick, as_of=date(1997, 5, 31))
     assert not isinstance(refusal.value, CutoffError)
 
 
 def test_few_customers(few_orders: pl.DataFrame, read_frame: ReadFrame, quick: Settings, tmp_path: Path) -> None:
     """Fewer customers than the least are refused with both numbers, and nothing is written."""
-    intake = read_frame(few_orders.filter(pl.col("customer_id") <= "cdnow-0049"))
+    shop = read_frame(few_orders.filter(pl.col("customer_id") <= "cdnow-0049"))
     with pytest.raises(InsufficientHistoryError, match=r"There are 49 customers .* fewer than the 50"):
-        start(intake, tmp_path, quick)
+        start(shop, tmp_path, quick)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -284,9 +293,9 @@ def test_grown_shop(few_orders: pl.DataFrame, read_frame: ReadFrame, quick: Sett
     """A shop that had too few customers at an older cutoff is judged on the younger ones, not refused."""
     is_old = pl.col("customer_id") <= "cdnow-0040"
     later = few_orders.filter(~is_old).with_columns(pl.col("day") + 160, pl.col("ordered_at") + pl.duration(days=160))
-    intake = read_frame(pl.concat([few_orders.filter(is_old), later]))
+    shop = read_frame(pl.concat([few_orders.filter(is_old), later]))
     as_of_day = to_day(date(1997, 1, 1)) + 334
-    frame = run_backtest(intake, home=tmp_path, settings=change(quick, test_cutoffs=2), as_of_day=as_of_day).frame
+    frame = run_backtest(shop, home=tmp_path, settings=change(quick, test_cutoffs=2), as_of_day=as_of_day).frame
     assert frame["cutoff"].unique().to_list() == [to_date(as_of_day - 90).isoformat()]
 
 
@@ -298,7 +307,7 @@ def _let_serve(home: Path, model: LifecycleModel, *, trained_as_of: str) -> None
 
 
 def _judges_champion(first: Training, home: Path, settings: Settings) -> bool:
-    frame = run_backtest(first.intake, home=home, settings=settings, as_of_day=None).frame
+    frame = run_backtest(first.shop, home=home, settings=settings, as_of_day=None).frame
     assert (CHAMPION in set(frame["model"])) == (CHAMPION in set(frame["against"]))
     return CHAMPION in set(frame["model"])
 

@@ -306,7 +306,7 @@ def test_optional_columns(read_text: ReadText) -> None:
     assert intake.orders.columns[4:] == ["channel", "cost_micros"]
     assert {row[4:] for row in intake.orders.fetchall()} == {("web", 2_500_000), (None, None)}
     assert intake.records.items is not None
-    assert intake.records.items.to_native().fetchall() == [("a", 19723, "tea", 2, 3_000_000)]
+    assert intake.records.items.to_native().fetchall() == [("a", 19723, "tea", 1, 3_000_000)]
     assert [note.split()[0] for note in intake.report.notes] == ["quantity", "cost"]
     assert all("(rows: 1)" in note for note in intake.report.notes)
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import narwhals as nw
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -12,11 +11,12 @@ from features.lifecycle.stages import STAGES, StageRule, learn_stage_rule, reach
 from features.order_days import build_order_days
 from features.settings import StageSettings, load_settings
 from features.snapshot import Snapshot
-from features.table import build_customer_table, build_stage_table
+from features.table import build_customer_table, build_stage_tables
 from tests.histories import (
     CUTOFF_DAY,
     SHOP_RULE,
     build_orders,
+    build_records,
     customer_rows,
     later_orders,
     one_customer,
@@ -72,7 +72,7 @@ def _stages(
     orders: pl.DataFrame, cutoff_day: int, *, rule: StageRule = SHOP_RULE, horizon_days: int = 0
 ) -> pl.DataFrame:
     snapshot = Snapshot(cutoff_day, horizon_days)
-    return build_customer_table(nw.from_native(orders.lazy()), snapshot, rule=rule)
+    return build_customer_table(build_records(orders), snapshot, rule=rule)
 
 
 def _stage(orders: pl.DataFrame, cutoff_day: int, *, rule: StageRule) -> str:
@@ -82,7 +82,7 @@ def _stage(orders: pl.DataFrame, cutoff_day: int, *, rule: StageRule) -> str:
 def _stage_on_days(rows: list[tuple[str, int, int]], days: range, rule: StageRule) -> list[str | None]:
     """Return the stage on each of these days, all by one table: a copy of the customer is moved for each day."""
     copies = [(f"{on_day}", day + CUTOFF_DAY - on_day, micros) for on_day in days for _, day, micros in rows]
-    table = build_stage_table(nw.from_native(build_orders(copies).lazy()), Snapshot(CUTOFF_DAY), rule=rule)
+    [table] = build_stage_tables(build_records(build_orders(copies)), [Snapshot(CUTOFF_DAY)], rule=rule)
     stages = dict(table.iter_rows())
     return [stages.get(f"{on_day}") for on_day in days]
 
@@ -104,7 +104,7 @@ def test_fallback_bands(silence: int, stage: str) -> None:
 
 
 @given(order_logs(), rules(), st.integers(-400, 400))
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 def test_one_stage(orders: pl.DataFrame, rule: StageRule, shift: int) -> None:
     """Every customer with history has exactly one of six stages, entered after the first order and by the cutoff."""
     cutoff_day = CUTOFF_DAY + shift
@@ -119,7 +119,7 @@ def test_one_stage(orders: pl.DataFrame, rule: StageRule, shift: int) -> None:
 
 
 @given(customer_rows("c", max_orders=10), rules(), st.integers(-100, 600))
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 def test_simulation(rows: list[tuple[str, int, int]], rule: StageRule, shift: int) -> None:
     """Stage and entry date are what a walk through the customer's life, day by day, comes to."""
     cutoff_day = CUTOFF_DAY + shift
@@ -130,7 +130,7 @@ def test_simulation(rows: list[tuple[str, int, int]], rule: StageRule, shift: in
 
 
 @given(order_logs(), later_orders(), rules(), st.integers(0, 300))
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 def test_past_is_fixed(orders: pl.DataFrame, later: pl.DataFrame, rule: StageRule, back_days: int) -> None:
     """Facts added later never change the stage at a past instant, nor since when it was held."""
     cutoff_day = CUTOFF_DAY - back_days
@@ -139,7 +139,7 @@ def test_past_is_fixed(orders: pl.DataFrame, later: pl.DataFrame, rule: StageRul
 
 
 @given(order_logs(), rules(), st.integers(1, 400))
-@settings(max_examples=50, deadline=None)
+@settings(deadline=None)
 def test_if_silent(orders: pl.DataFrame, rule: StageRule, horizon_days: int) -> None:
     """The stage if silent is the stage at the end of the horizon when no order comes."""
     known = orders.filter(pl.col("day") < CUTOFF_DAY)
@@ -149,7 +149,7 @@ def test_if_silent(orders: pl.DataFrame, rule: StageRule, horizon_days: int) -> 
 
 
 @given(customer_rows("c"), rules(), st.integers(0, 600))
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 def test_since(rows: list[tuple[str, int, int]], rule: StageRule, shift: int) -> None:
     """The stage holds on every day since its entry, and another one, or none, held before."""
     cutoff_day = CUTOFF_DAY + shift
@@ -208,7 +208,7 @@ def test_weighted_quantile(values: list[int], share: float) -> None:
 
 
 def _learn(orders: pl.DataFrame, *, cutoff_day: int = CUTOFF_DAY) -> StageRule:
-    return learn_stage_rule(build_order_days(nw.from_native(orders.lazy()), Snapshot(cutoff_day)), _settings())
+    return learn_stage_rule(build_order_days(build_records(orders), Snapshot(cutoff_day)), _settings())
 
 
 def _settings() -> StageSettings:
@@ -259,12 +259,12 @@ def _after_order(state: tuple[str, int] | None, *, n_days: int, is_loyal: bool) 
 
 
 @given(order_logs(), rules(), st.integers(1, 200), st.integers(1, 400))
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 def test_reached_where_possible(orders: pl.DataFrame, rule: StageRule, shift: int, horizon_days: int) -> None:
     """Whoever orders within the horizon is at its end in a stage that the rule lets an order reach."""
     cutoff_day = CUTOFF_DAY - shift
     table = _stages(orders, cutoff_day, rule=rule, horizon_days=horizon_days)
-    then = build_stage_table(nw.from_native(orders.lazy()), Snapshot(cutoff_day + horizon_days), rule=rule)
+    [then] = build_stage_tables(build_records(orders), [Snapshot(cutoff_day + horizon_days)], rule=rule)
     came = orders.filter(pl.col("day").is_between(cutoff_day, cutoff_day + horizon_days - 1))["customer_id"]
     reached = then.filter(pl.col("customer_id").is_in(came.implode()))
     for stage, is_reachable in reachable_by_order(rule, horizon_days=horizon_days).items():

@@ -6,23 +6,26 @@ import pytest
 
 from features.errors import InsufficientHistoryError
 from features.lifecycle.stages import STAGES
+from features.records import Records
 from features.settings import Settings, load_settings
 from tests.histories import one_customer
 from tests.tiny_model import train_model
 from training.fitters.lifecycle import count_transitions
 from training.fitters.trees import N_FOLDS, customer_folds, fit_trees, out_of_fold
-from training.models.inputs import INPUT_NAMES
 
 N = len(STAGES)
+NAMES = ("first", "second", "third", "fourth")
 
 
 def _settings(**training: int) -> Settings:
     return load_settings(overrides={"training": {"max_train_cutoffs": 1, **training}})
 
 
-def _shop(n_customers: int, *, every_days: int, until_day: int = 400) -> pl.DataFrame:
-    starts = range(n_customers)
-    return pl.concat([one_customer(*range(i % 60, until_day, every_days + i % 7), customer_id=f"c{i}") for i in starts])
+def _shop(n_customers: int, *, every_days: int, until_day: int = 400) -> Records:
+    shoppers = [
+        one_customer(*range(i % 60, until_day, every_days + i % 7), customer_id=f"c{i}") for i in range(n_customers)
+    ]
+    return Records.wrap(pl.concat(shoppers))
 
 
 def test_too_few_customers() -> None:
@@ -39,7 +42,9 @@ def test_one_time_shop() -> None:
 
 def test_too_few_churners(cdnow_orders: pl.DataFrame, end_day: int) -> None:
     """Where churners or returners are fewer than the setting asks, no trees are grown, and the model says so."""
-    model = train_model(cdnow_orders, cutoff_day=end_day, settings=_settings(min_class_customers=1_000_000))
+    model = train_model(
+        Records.wrap(cdnow_orders), cutoff_day=end_day, settings=_settings(min_class_customers=1_000_000)
+    )
     assert (model.churn.trees, model.churn.process_weight, model.next_stage.trees) == (None, 1.0, None)
 
 
@@ -47,7 +52,10 @@ def test_no_leakage(cdnow_orders: pl.DataFrame, end_day: int) -> None:
     """Orders at or after the cutoff do not enter a training."""
     known = cdnow_orders.filter(pl.col("day") < end_day - 100)
     settings = _settings(min_class_customers=1_000_000)
-    models = [train_model(orders, cutoff_day=end_day - 100, settings=settings) for orders in (known, cdnow_orders)]
+    models = [
+        train_model(Records.wrap(orders), cutoff_day=end_day - 100, settings=settings)
+        for orders in (known, cdnow_orders)
+    ]
     assert models[0].to_dict() == models[1].to_dict()
 
 
@@ -83,10 +91,12 @@ def test_folds() -> None:
 def test_out_of_fold() -> None:
     """What a customer did never enters the prediction of any of their own rows."""
     rng = np.random.default_rng(3)
-    inputs, target = rng.normal(size=(600, len(INPUT_NAMES))), rng.integers(0, 2, 600)
+    inputs, target = rng.normal(size=(600, len(NAMES))), rng.integers(0, 2, 600)
     ids = pl.Series([f"c{i % 200:03}" for i in range(600)])
     flipped = np.where((ids == "c007").to_numpy(), 1 - target, target)
-    first, second = (out_of_fold(inputs, outcome, ids, n_classes=2, seed=5) for outcome in (target, flipped))
+    first, second = (
+        out_of_fold(inputs, outcome, ids, names=NAMES, n_classes=2, seed=5) for outcome in (target, flipped)
+    )
     own = (ids == "c007").to_numpy()
     assert np.array_equal(first[own], second[own])
     assert not np.array_equal(first, second)
@@ -95,6 +105,6 @@ def test_out_of_fold() -> None:
 def test_same_trees() -> None:
     """The same rows and seed give the same text; another seed gives another."""
     rng = np.random.default_rng(4)
-    inputs, target = rng.normal(size=(400, len(INPUT_NAMES))), rng.integers(0, 3, 400)
-    texts = [fit_trees(inputs, target, n_classes=3, seed=seed).text for seed in (1, 1, 2)]
+    inputs, target = rng.normal(size=(400, len(NAMES))), rng.integers(0, 3, 400)
+    texts = [fit_trees(inputs, target, names=NAMES, n_classes=3, seed=seed).text for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.models.churn import ChurnModel, ProbabilityCalibrator, logit
-from training.models.inputs import INPUT_NAMES
+from training.models.inputs import input_names
 from training.models.lifecycle import LifecycleModel
 
 probabilities = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20).map(np.array)
@@ -16,13 +16,13 @@ probabilities = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20).map(np.ar
 def test_without_trees(p: np.ndarray) -> None:
     """Without trees the purchase process answers, unchanged."""
     churn = ChurnModel(None, ProbabilityCalibrator(), 1.0)
-    assert np.array_equal(churn.p_churn(np.zeros((p.size, len(INPUT_NAMES))), p), p)
+    assert np.array_equal(churn.p_churn(np.zeros((p.size, 4)), p), p)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
 def test_pool(model: LifecycleModel, weight: float) -> None:
     """The pool is the weighted mean of the calibrated trees and the process."""
-    rows, p = np.full((3, len(INPUT_NAMES)), np.nan), np.array([0.0, 0.4, 1.0])
+    rows, p = np.full((3, len(input_names(model.features))), np.nan), np.array([0.0, 0.4, 1.0])
     churn = ChurnModel(model.churn.trees, model.churn.calibrator, weight)
     assert churn.trees is not None
     learned = churn.calibrator.calibrate(churn.trees.predict(rows))

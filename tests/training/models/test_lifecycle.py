@@ -1,17 +1,18 @@
 """The one answer: what it sees, and what it hands on."""
 
 import json
+from dataclasses import replace
 
-import narwhals as nw
 import numpy as np
 import polars as pl
 import pytest
 
 from features.lifecycle.stages import STAGES
+from features.records import Records
 from features.snapshot import Snapshot
 from features.table import build_customer_table
 from training.models.churn import ChurnModel, ProbabilityCalibrator
-from training.models.inputs import INPUT_NAMES, model_inputs, purchase_summary, stage_codes
+from training.models.inputs import features_of, input_names, model_inputs, purchase_summary, stage_codes
 from training.models.lifecycle import LifecycleModel
 
 
@@ -19,17 +20,34 @@ from training.models.lifecycle import LifecycleModel
 def table(model: LifecycleModel, cdnow_orders: pl.DataFrame, end_day: int) -> pl.DataFrame:
     """The shared orders as a customer table."""
     snapshot = Snapshot(end_day, model.horizon_days)
-    return build_customer_table(nw.from_native(cdnow_orders.lazy()), snapshot, rule=model.stage_rule)
+    return build_customer_table(Records.wrap(cdnow_orders), snapshot, rule=model.stage_rule)
 
 
 def test_inputs(table: pl.DataFrame) -> None:
     """The models see the features and the stage, NaN where a feature is null, and no customer."""
-    inputs = model_inputs(table)
-    assert inputs.shape == (table.height, len(INPUT_NAMES))
-    assert "customer_id" not in INPUT_NAMES
-    gaps = inputs[:, INPUT_NAMES.index("mean_gap_days")]
+    features = features_of(table)
+    names, inputs = input_names(features), model_inputs(table, features)
+    assert inputs.shape == (table.height, len(names))
+    assert "customer_id" not in names
+    gaps = inputs[:, names.index("mean_gap_days")]
     assert np.array_equal(np.isnan(gaps), table["frequency"].to_numpy() == 0)
-    assert np.array_equal(inputs[:, INPUT_NAMES.index("stage_code")], stage_codes(table["stage"]))
+    assert np.array_equal(inputs[:, names.index("stage_code")], stage_codes(table["stage"]))
+
+
+def test_features(table: pl.DataFrame, model: LifecycleModel) -> None:
+    """A table's features stand in the order of the catalogue, whatever the order of its columns."""
+    assert features_of(table) == features_of(table.select(reversed(table.columns))) == model.features
+
+
+def test_absent_feature(table: pl.DataFrame, model: LifecycleModel) -> None:
+    """A feature that the table lacks is unknown of everybody, and the other inputs stay as they are."""
+    names = input_names(model.features)
+    absent = names.index("order_days_within_30")
+    whole, part = (model_inputs(rows, model.features) for rows in (table, table.drop("order_days_within_30")))
+    assert not np.isnan(whole[:, absent]).any()
+    assert np.isnan(part[:, absent]).all()
+    assert np.array_equal(np.delete(part, absent, axis=1), np.delete(whole, absent, axis=1), equal_nan=True)
+    assert np.isfinite(model.answer(table.drop("order_days_within_30")).p_churn).all()
 
 
 def test_stage_codes() -> None:
@@ -55,9 +73,7 @@ def test_rows_are_alone(model: LifecycleModel, table: pl.DataFrame) -> None:
 def test_without_trees(model: LifecycleModel, table: pl.DataFrame) -> None:
     """Without trees p_churn is the purchase process's probability of no order."""
     churn = ChurnModel(None, ProbabilityCalibrator(), 1.0)
-    alone = LifecycleModel(
-        model.horizon_days, model.stage_rule, model.segments, model.process, churn, model.next_stage, model.value
-    )
+    alone = replace(model, churn=churn)
     summary = purchase_summary(table)
     expected = model.process.bg_nbd.p_no_order(summary, horizon_days=model.horizon_days)
     answer = alone.answer(table)

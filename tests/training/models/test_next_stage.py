@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.lifecycle.stages import STAGES
-from training.models.inputs import INPUT_NAMES
+from training.models.inputs import input_names
 from training.models.lifecycle import LifecycleModel
 from training.models.next_stage import NextStageModel, join_branches, sharpen
 
@@ -37,7 +37,7 @@ def test_transitions() -> None:
     transitions = np.full((N, N), 1 / N)
     reachable = np.ones((2, N), dtype=np.bool_)
     reachable[1, :3] = False
-    found = NextStageModel(transitions).p_given_order(np.zeros((2, len(INPUT_NAMES))), np.array([3, 0]), reachable)
+    found = NextStageModel(transitions).p_given_order(np.zeros((2, 4)), np.array([3, 0]), reachable)
     assert found == pytest.approx(np.array([[1 / 6] * 6, [0, 0, 0, 1 / 3, 1 / 3, 1 / 3]]))
 
 
@@ -45,7 +45,7 @@ def test_learned(model: LifecycleModel) -> None:
     """The trees' vector sums to 1 and gives nothing to a stage that cannot be reached."""
     assert model.next_stage.trees is not None
     reachable = np.tile([stage != "first_time_buyer" for stage in STAGES], (4, 1))
-    inputs = np.full((4, len(INPUT_NAMES)), np.nan)
+    inputs = np.full((4, len(input_names(model.features))), np.nan)
     p = model.next_stage.p_given_order(inputs, np.zeros(4, dtype=np.int64), reachable)
     assert p.sum(axis=1) == pytest.approx(np.ones(4), abs=1e-12)
     assert (p[:, STAGES.index("first_time_buyer")] == 0).all()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from features.errors import BundleError
-from training.models.inputs import INPUT_NAMES
+from training.models.inputs import input_names
 from training.models.lifecycle import LifecycleModel
 from training.models.tree_text import check_structure
 from training.models.trees import Trees
@@ -140,7 +140,7 @@ def test_cut_off(model: LifecycleModel) -> None:
     end = text.index("end of trees")
     for share in np.linspace(0.0, 1.0, 40, endpoint=False):
         with pytest.raises(BundleError):
-            check_structure(text[: int(share * end)], n_features=len(INPUT_NAMES))
+            check_structure(text[: int(share * end)], n_features=len(input_names(model.features)))
 
 
 def test_refused_before_reading() -> None:

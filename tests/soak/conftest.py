@@ -1,0 +1,6 @@
+"""The profile of the soak: the same properties, ten times as many examples."""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("soak", max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("soak")  # before the properties are imported: they take the number of examples from the profile
