@@ -7,13 +7,13 @@ from typing import Any
 import polars as pl
 
 from features.catalogue import GROUPS, MICROS, Feature
-from features.intake.checks import LAST_DAY_NUMBER
-from features.intake.event_checks import EVENT_REASONS
 from features.intake.event_report import EventReport
-from features.intake.event_types import load_event_types
 from features.intake.events import EventIntake
 from features.intake.quarantine import REASONS, Reason
 from features.intake.report import Intake, IntakeReport, RefundEffect
+from features.intake.rules.checks import LAST_DAY_NUMBER
+from features.intake.rules.event_checks import EVENT_REASONS
+from features.intake.rules.event_types import load_event_types
 from features.offers import EVENT, find_offers
 from features.records import Records
 from features.snapshot import Snapshot

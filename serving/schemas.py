@@ -16,8 +16,8 @@ from pydantic import (
     field_validator,
 )
 
-from features.intake.values import BLANKS
-from features.intake.zones import FIRST_DAY, LAST_DAY
+from features.intake.values.texts import BLANKS
+from features.intake.values.zones import FIRST_DAY, LAST_DAY
 from features.lifecycle.stages import STAGES
 
 MAX_AMOUNT = 1e9

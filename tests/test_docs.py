@@ -18,9 +18,9 @@ import lifestage
 from features import errors
 from features.catalogue import GROUPS
 from features.errors import LifestageError, QuarantineShareError
-from features.intake.event_checks import EVENT_REASONS
-from features.intake.event_types import load_event_types
 from features.intake.quarantine import REASONS, Reason
+from features.intake.rules.event_checks import EVENT_REASONS
+from features.intake.rules.event_types import load_event_types
 from features.lifecycle.stages import NOT_OBSERVABLE, STAGES
 from features.settings import load_settings
 from features.table import FEATURES

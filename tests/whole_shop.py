@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from features.intake.event_types import ORDER_LIKE, load_event_types, types_with_value
+from features.intake.rules.event_types import ORDER_LIKE, load_event_types, types_with_value
 from features.intake.shop import Shop, read_shop
 from features.settings import Settings, load_settings
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from features.catalogue import MICROS
-from features.intake.event_types import load_event_types
+from features.intake.rules.event_types import load_event_types
 from features.lifecycle.segments import SIZES
 from features.records import Records
 from features.snapshot import Snapshot

@@ -10,10 +10,10 @@ from datetime import date
 import duckdb
 
 from features.errors import QuarantineShareError
-from features.intake.event_checks import EVENT_REASONS
-from features.intake.event_types import MARKETING_COST, ORDER_LIKE, is_in_sql, load_event_types
+from features.intake.readers.sources import RawRows
 from features.intake.report import SourceReport
-from features.intake.sources import RawRows
+from features.intake.rules.event_checks import EVENT_REASONS
+from features.intake.rules.event_types import MARKETING_COST, ORDER_LIKE, is_in_sql, load_event_types
 from features.snapshot import to_date
 
 _SHOWN_TYPES = 10

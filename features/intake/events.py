@@ -12,13 +12,13 @@ from pathlib import Path
 import duckdb
 
 from features.errors import InputError
-from features.intake.checks import LAST_DAY_NUMBER, MAX_CUSTOMER_MICROS
-from features.intake.columns import EVENT_COLUMNS
-from features.intake.event_checks import COLUMNS, EVENT_REASONS, checked_events_sql, event_table_sql
 from features.intake.event_report import EventReport, EventTables, build_event_report
-from features.intake.event_types import MARKETING_COST, ORDER_LIKE, build_type_names, is_in_sql, list_sql
-from features.intake.identity import identified_sql
-from features.intake.sources import RawRows, find_sources, insert_checked, open_source
+from features.intake.readers.columns import EVENT_COLUMNS
+from features.intake.readers.sources import RawRows, find_sources, insert_checked, open_source
+from features.intake.rules.checks import LAST_DAY_NUMBER, MAX_CUSTOMER_MICROS
+from features.intake.rules.event_checks import COLUMNS, EVENT_REASONS, checked_events_sql, event_table_sql
+from features.intake.rules.event_types import MARKETING_COST, ORDER_LIKE, build_type_names, is_in_sql, list_sql
+from features.intake.rules.identity import identified_sql
 from features.records import EVENT_SCHEMA
 from features.settings import EventsSettings
 from features.snapshot import to_day

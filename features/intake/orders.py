@@ -13,10 +13,19 @@ from pathlib import Path
 import duckdb
 
 from features.errors import InputError, QuarantineShareError
-from features.intake.checks import ACCEPTED, LAST_DAY_NUMBER, MAX_CUSTOMER_MICROS, checked_columns, checked_rows_sql
-from features.intake.columns import ORDER_COLUMNS
-from features.intake.currencies import settle_currencies
-from features.intake.entries import (
+from features.intake.quarantine import REASONS, examples_sql, quarantine_sql
+from features.intake.readers.columns import ORDER_COLUMNS
+from features.intake.readers.sources import RawRows, find_sources, insert_checked, open_source
+from features.intake.report import Intake, IntakeReport, build_report, find_refund_effect
+from features.intake.rules.checks import (
+    ACCEPTED,
+    LAST_DAY_NUMBER,
+    MAX_CUSTOMER_MICROS,
+    checked_columns,
+    checked_rows_sql,
+)
+from features.intake.rules.currencies import settle_currencies
+from features.intake.rules.entries import (
     create_refunds,
     entries_sql,
     find_shared_orders,
@@ -24,10 +33,7 @@ from features.intake.entries import (
     mark_repeats,
     settle_whole_orders,
 )
-from features.intake.quarantine import REASONS, examples_sql, quarantine_sql
-from features.intake.report import Intake, IntakeReport, build_report, find_refund_effect
-from features.intake.sources import RawRows, find_sources, insert_checked, open_source
-from features.intake.zones import load_clock
+from features.intake.values.zones import load_clock
 from features.records import ORDER_OPTIONS, REFUND_SCHEMA, Records
 from features.settings import OrdersSettings
 from features.snapshot import to_day

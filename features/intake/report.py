@@ -12,7 +12,7 @@ import narwhals as nw
 import polars as pl
 
 from features.intake.quarantine import REASONS
-from features.intake.values import BLANKS
+from features.intake.values.texts import BLANKS
 from features.records import Records
 from features.snapshot import to_date
 

@@ -12,10 +12,10 @@ from typing import TypeAlias
 import polars as pl
 
 from features.errors import InputError
-from features.intake.checks import FIRST_DAY_NUMBER, LAST_DAY_NUMBER, MAX_AMOUNT_MICROS, MAX_CUSTOMER_MICROS
-from features.intake.event_types import MARKETING_COST, ORDER_LIKE, build_type_names, plain_type, types_with_value
-from features.intake.values import BLANKS
-from features.intake.zones import Clock, load_clock
+from features.intake.rules.checks import FIRST_DAY_NUMBER, LAST_DAY_NUMBER, MAX_AMOUNT_MICROS, MAX_CUSTOMER_MICROS
+from features.intake.rules.event_types import MARKETING_COST, ORDER_LIKE, build_type_names, plain_type, types_with_value
+from features.intake.values.texts import BLANKS
+from features.intake.values.zones import Clock, load_clock
 from features.records import EVENT_SCHEMA
 
 _MICRO = Decimal("0.000001")

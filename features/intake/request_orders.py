@@ -12,10 +12,10 @@ from decimal import ROUND_HALF_UP, Decimal
 import polars as pl
 
 from features.errors import InputError
-from features.intake.checks import FIRST_DAY_NUMBER, LAST_DAY_NUMBER, MAX_AMOUNT_MICROS, MAX_CUSTOMER_MICROS
-from features.intake.refunds import ENTRY_SCHEMA, match_refunds
-from features.intake.values import BLANKS
-from features.intake.zones import Clock, load_clock
+from features.intake.rules.checks import FIRST_DAY_NUMBER, LAST_DAY_NUMBER, MAX_AMOUNT_MICROS, MAX_CUSTOMER_MICROS
+from features.intake.rules.refunds import ENTRY_SCHEMA, match_refunds
+from features.intake.values.texts import BLANKS
+from features.intake.values.zones import Clock, load_clock
 from features.records import ITEM_SCHEMA, ORDER_OPTIONS, ORDER_SCHEMA, REFUND_SCHEMA, Records
 
 _MICRO = Decimal("0.000001")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from features.catalogue import MICROS
 from features.groups.events import COUNTS, FEATURES
-from features.intake.event_types import load_event_types
+from features.intake.rules.event_types import load_event_types
 from features.records import EVENT_SCHEMA, Records
 from features.snapshot import Snapshot
 from features.table import build_feature_table

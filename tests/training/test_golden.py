@@ -1,6 +1,6 @@
 """Golden rows: whatever a model may read, they hold something of it, so that a formula that changed is noticed."""
 
-from features.intake.event_types import load_event_types
+from features.intake.rules.event_types import load_event_types
 from features.offers import EVENT, find_offers
 from features.snapshot import Snapshot
 from features.table import FEATURE_NAMES, FEATURES, build_feature_table

@@ -24,11 +24,11 @@ from features.errors import (
     SettingsError,
     SourceNotFoundError,
 )
-from features.intake.event_checks import EVENT_REASONS
 from features.intake.event_report import refuse_bad_events
-from features.intake.event_types import ORDER_LIKE, load_event_types, plain_type
 from features.intake.events import EventIntake, read_events
 from features.intake.request_events import EventRow, events_from_rows
+from features.intake.rules.event_checks import EVENT_REASONS
+from features.intake.rules.event_types import ORDER_LIKE, load_event_types, plain_type
 from features.records import EVENT_SCHEMA
 from features.settings import EventsSettings
 

@@ -19,7 +19,7 @@ from features.engine import connect
 from features.errors import InputError
 from features.intake.orders import read_orders
 from features.intake.request_orders import OrderRow, records_from_rows
-from features.intake.zones import load_clock
+from features.intake.values.zones import load_clock
 from features.records import ITEM_SCHEMA, ORDER_OPTIONS, ORDER_SCHEMA, REFUND_SCHEMA
 from tests.features.intake.conftest import orders_settings
 

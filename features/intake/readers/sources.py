@@ -10,11 +10,11 @@ from typing import TypeAlias
 import duckdb
 
 from features.errors import EmptySourceError, InputError, SettingsError, SourceNotFoundError
-from features.intake.columns import ColumnNames, resolve_columns
-from features.intake.dates import refuse_bad_date_format
-from features.intake.files import FoundFile, find_files
-from features.intake.numbers import NUMBER_FORMATS, find_number_format
-from features.intake.tables import Column, Table, open_file, open_query
+from features.intake.readers.columns import ColumnNames, resolve_columns
+from features.intake.readers.files import FoundFile, find_files
+from features.intake.readers.tables import Column, Table, open_file, open_query
+from features.intake.values.dates import refuse_bad_date_format
+from features.intake.values.numbers import NUMBER_FORMATS, find_number_format
 from features.settings import Reading, SourceSettings
 
 MAX_SOURCES = 65_000
@@ -57,7 +57,7 @@ class QuerySource:
     @property
     def name(self) -> str:
         """Return the URL without its password."""
-        from features.intake.databases import shown_url
+        from features.intake.readers.databases import shown_url
 
         return shown_url(self.url)
 

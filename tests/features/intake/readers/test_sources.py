@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.errors import EmptySourceError, InputError, MissingColumnError, SettingsError, SourceNotFoundError
-from features.intake.columns import EVENT_COLUMNS, ORDER_COLUMNS, ColumnNames
-from features.intake.sources import RawRows, find_sources, open_source, unite_sources
+from features.intake.readers.columns import EVENT_COLUMNS, ORDER_COLUMNS, ColumnNames
+from features.intake.readers.sources import RawRows, find_sources, open_source, unite_sources
 from features.settings import Reading, SourceSettings
 
 HEADER = "customer_id,ordered_at,amount\n"

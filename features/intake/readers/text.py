@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import InputError
-from features.intake.encodings import (
+from features.intake.readers.encodings import (
     find_packing,
     known_encoding,
     marked_encoding,
@@ -23,8 +23,8 @@ from features.intake.encodings import (
     refuse_binary,
     refuse_unmarked_utf16,
 )
-from features.intake.header import read_header
-from features.intake.scan import MAX_LINE_BYTES, Scan, decodes, has_long_line, scan_bytes
+from features.intake.readers.header import read_header
+from features.intake.readers.scan import MAX_LINE_BYTES, Scan, decodes, has_long_line, scan_bytes
 from features.settings import Reading
 
 # What follows the mark of a line that is no text → the value class of its row.

@@ -10,9 +10,9 @@ from pathlib import Path
 import duckdb
 
 from features.errors import EmptySourceError, InputError
-from features.intake.delimited import field_sql, register_records
-from features.intake.files import PARQUET_SUFFIXES, FoundFile
-from features.intake.text import prepare_text
+from features.intake.readers.delimited import field_sql, register_records
+from features.intake.readers.files import PARQUET_SUFFIXES, FoundFile
+from features.intake.readers.text import prepare_text
 from features.settings import Reading
 
 
@@ -69,7 +69,7 @@ def open_query(url: str, query: str, connection: duckdb.DuckDBPyConnection, *, n
         SettingsError: If the URL cannot be read.
         InputError: If the database does not answer, or refuses the query.
     """
-    from features.intake.databases import load_query
+    from features.intake.readers.databases import load_query
 
     result = load_query(url, query, connection, name=name)
     columns = [

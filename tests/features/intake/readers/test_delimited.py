@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import InputError, SettingsError
-from features.intake.delimited import field_sql, register_records
-from features.intake.text import TextFile, prepare_text
+from features.intake.readers.delimited import field_sql, register_records
+from features.intake.readers.text import TextFile, prepare_text
 from features.settings import Reading
 
 READING = Reading(columns={}, timezone="UTC", date_format="", number_format="", encoding="", delimiter="")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.intake.identity import identified_sql
+from features.intake.rules.identity import identified_sql
 
 EventRow = tuple[str | None, str | None, int]
 Attributed = Counter[tuple[str | None, str | None, int, bool]]

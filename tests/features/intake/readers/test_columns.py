@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import MissingColumnError, SettingsError
-from features.intake.columns import EVENT_COLUMNS, ORDER_COLUMNS, ColumnNames, resolve_columns
+from features.intake.readers.columns import EVENT_COLUMNS, ORDER_COLUMNS, ColumnNames, resolve_columns
 
 KINDS = pytest.mark.parametrize("names", [ORDER_COLUMNS, EVENT_COLUMNS], ids=["orders", "events"])
 

@@ -7,9 +7,10 @@ Each row comes out with its parsed values and, where it is refused, with the fir
 
 from collections.abc import Mapping
 
-from features.intake.checks import FIRST_DAY_NUMBER, LAST_DAY_NUMBER, MAX_AMOUNT_MICROS
-from features.intake.dates import local_sql, stamp_text_sql, utc_sql
-from features.intake.event_types import (
+from features.intake.quarantine import Reason
+from features.intake.readers.sources import RawRows
+from features.intake.rules.checks import FIRST_DAY_NUMBER, LAST_DAY_NUMBER, MAX_AMOUNT_MICROS
+from features.intake.rules.event_types import (
     MARKETING_COST,
     ORDER_LIKE,
     is_in_sql,
@@ -17,11 +18,10 @@ from features.intake.event_types import (
     plain_type_sql,
     types_with_value,
 )
-from features.intake.numbers import micros_sql, plain_number_sql
-from features.intake.quarantine import Reason
-from features.intake.sources import RawRows
-from features.intake.values import text_sql
-from features.intake.zones import MICROS_PER_DAY, load_clock
+from features.intake.values.dates import local_sql, stamp_text_sql, utc_sql
+from features.intake.values.numbers import micros_sql, plain_number_sql
+from features.intake.values.texts import text_sql
+from features.intake.values.zones import MICROS_PER_DAY, load_clock
 
 _DATE_REMEDY = "Write dates as 2024-03-31 or 2024-03-31T14:05:00, or set date_format, such as %d/%m/%Y."
 _NUMBER_REMEDY = "Write it as 1234.50, or set number_format in lifestage.toml under [events]."

@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 import duckdb
 
 from features.errors import InputError
-from features.intake.checks import MAX_AMOUNT_MICROS
-from features.intake.rates import load_rates, with_rates_sql
+from features.intake.rules.checks import MAX_AMOUNT_MICROS
+from features.intake.values.rates import load_rates, with_rates_sql
 from features.settings import OrdersSettings
 
 _SHOWN_CURRENCIES = 5

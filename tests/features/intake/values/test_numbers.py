@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.intake.numbers import NUMBER_FORMATS, find_number_format, micros_sql, plain_number_sql
+from features.intake.values.numbers import NUMBER_FORMATS, find_number_format, micros_sql, plain_number_sql
 
 
 def micros(text: str, number_format: str, connection: duckdb.DuckDBPyConnection) -> int | None:

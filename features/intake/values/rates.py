@@ -7,12 +7,12 @@ from pathlib import Path
 import duckdb
 
 from features.errors import InputError
-from features.intake.columns import ColumnNames
-from features.intake.dates import local_sql, stamp_text_sql, utc_sql
-from features.intake.numbers import plain_number_sql
-from features.intake.sources import RawRows, find_sources, open_source
-from features.intake.values import text_sql
-from features.intake.zones import MICROS_PER_DAY
+from features.intake.readers.columns import ColumnNames
+from features.intake.readers.sources import RawRows, find_sources, open_source
+from features.intake.values.dates import local_sql, stamp_text_sql, utc_sql
+from features.intake.values.numbers import plain_number_sql
+from features.intake.values.texts import text_sql
+from features.intake.values.zones import MICROS_PER_DAY
 from features.settings import Reading
 
 PICOS = 10**12

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine, make_url
 
 from features.errors import InputError, SettingsError, SourceNotFoundError
-from features.intake.columns import ORDER_COLUMNS
-from features.intake.databases import QueryResult, load_query, shown_url
-from features.intake.sources import QuerySource, RawRows, find_sources, open_source
+from features.intake.readers.columns import ORDER_COLUMNS
+from features.intake.readers.databases import QueryResult, load_query, shown_url
+from features.intake.readers.sources import QuerySource, RawRows, find_sources, open_source
 from features.settings import Reading, SourceSettings
 
 READING = Reading(columns={}, timezone="UTC", date_format="", number_format="", encoding="", delimiter="")

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import EmptySourceError, InputError, SettingsError
-from features.intake.delimited import register_records
-from features.intake.scan import MAX_LINE_BYTES
-from features.intake.text import FAULTS, TextFile, prepare_text
+from features.intake.readers.delimited import register_records
+from features.intake.readers.scan import MAX_LINE_BYTES
+from features.intake.readers.text import FAULTS, TextFile, prepare_text
 from features.settings import Reading
 
 READING = Reading(columns={}, timezone="UTC", date_format="", number_format="", encoding="", delimiter="")

@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib import resources
 
 from features.errors import SettingsError
-from features.intake.values import BLANKS
+from features.intake.values.texts import BLANKS
 
 ORDER_LIKE = ("purchase", "refund")  # read with the orders, not with the events
 MARKETING_COST = "marketing_cost"
@@ -36,7 +36,7 @@ class EventType:
 @lru_cache(maxsize=1)
 def load_event_types() -> Mapping[str, EventType]:
     """Load our event types, by name, in the order of the customer's way."""
-    text = resources.files("features.intake").joinpath("event_types.toml").read_text(encoding="utf-8")
+    text = resources.files("features.intake.rules").joinpath("event_types.toml").read_text(encoding="utf-8")
     return {
         name: EventType(name, entry["meaning"], entry.get("value", ""), tuple(entry["aliases"]))
         for name, entry in tomllib.loads(text).items()

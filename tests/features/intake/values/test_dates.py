@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.errors import SettingsError
-from features.intake.dates import COUNTED, local_sql, refuse_bad_date_format, stamp_text_sql, utc_sql
+from features.intake.values.dates import COUNTED, local_sql, refuse_bad_date_format, stamp_text_sql, utc_sql
 
 EPOCH = datetime(1970, 1, 1)
 

@@ -13,7 +13,7 @@ from math import ceil
 import duckdb
 import polars as pl
 
-from features.intake.refunds import ENTRY_SCHEMA, MATCHED_SCHEMA, match_refunds
+from features.intake.rules.refunds import ENTRY_SCHEMA, MATCHED_SCHEMA, match_refunds
 
 _NOT_OURS = {"file", "line", "row_hash", "fate", "value_class", "is_bad_quantity", "is_bad_cost"}
 _ROWS_PER_BATCH = 200_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from features.intake.values import text_sql
+from features.intake.values.texts import text_sql
 
 _EXPONENT = r"(?:[eE][+-]?\d+)?"
 _SPACES = " \u00a0\u202f\u2009"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.intake.refunds import ENTRY_SCHEMA, match_refunds
+from features.intake.rules.refunds import ENTRY_SCHEMA, match_refunds
 from features.records import REFUND_SCHEMA
 from tests.features.intake.conftest import ReadText
 
@@ -165,7 +165,7 @@ def test_many_batches(read_text: ReadText, monkeypatch: pytest.MonkeyPatch) -> N
         f"c{i},2024-01-0{day},{(9 - day) * (-1) ** (day > 4)},,\n" for i in range(9) for day in (1, 5)
     )
     whole = read_text(text).report
-    monkeypatch.setattr("features.intake.entries._ROWS_PER_BATCH", 3)
+    monkeypatch.setattr("features.intake.rules.entries._ROWS_PER_BATCH", 3)
     batched = read_text(text).report
     assert (batched.digest, batched.refunds) == (whole.digest, whole.refunds)
     assert (whole.refunds.n_matched, whole.refunds.taken_micros) == (9, 36_000_000)

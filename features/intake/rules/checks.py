@@ -9,13 +9,13 @@ whatever its sign; of another row that is or may be an order, the sign says it.
 
 from collections.abc import Collection, Mapping
 
-from features.intake.dates import local_sql, stamp_text_sql, utc_sql
-from features.intake.event_types import names_of, plain_type_sql
-from features.intake.numbers import micros_sql, plain_number_sql
 from features.intake.quarantine import REASONS, VALUE_CLASSES
-from features.intake.sources import RawRows
-from features.intake.values import text_sql
-from features.intake.zones import FIRST_DAY, LAST_DAY, MICROS_PER_DAY, Clock, load_clock
+from features.intake.readers.sources import RawRows
+from features.intake.rules.event_types import names_of, plain_type_sql
+from features.intake.values.dates import local_sql, stamp_text_sql, utc_sql
+from features.intake.values.numbers import micros_sql, plain_number_sql
+from features.intake.values.texts import text_sql
+from features.intake.values.zones import FIRST_DAY, LAST_DAY, MICROS_PER_DAY, Clock, load_clock
 
 MAX_AMOUNT_MICROS = 1_000_000_000 * 1_000_000
 MAX_CUSTOMER_MICROS = 9_000 * MAX_AMOUNT_MICROS  # what one customer's orders may sum to: exact in 64 bits

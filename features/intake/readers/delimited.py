@@ -10,9 +10,9 @@ import re
 
 import duckdb
 
-from features.intake.header import BLANK_RUNS
-from features.intake.scan import MAX_LINE_BYTES
-from features.intake.text import FAULTS, TextFile
+from features.intake.readers.header import BLANK_RUNS
+from features.intake.readers.scan import MAX_LINE_BYTES
+from features.intake.readers.text import FAULTS, TextFile
 
 MAX_LINES_PER_RECORD = 1000
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import InputError, MissingColumnError, SourceNotFoundError
-from features.intake.rates import MAX_RATE, converted_micros_sql, load_rates, with_rates_sql
+from features.intake.values.rates import MAX_RATE, converted_micros_sql, load_rates, with_rates_sql
 from features.snapshot import to_day
 
 HEADER = "date,currency,rate\n"

@@ -3,7 +3,7 @@
 import duckdb
 
 from features.errors import SettingsError
-from features.intake.values import text_sql
+from features.intake.values.texts import text_sql
 
 COUNTED = ("excel", "unix", "unix_ms")
 

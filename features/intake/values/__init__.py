@@ -1,0 +1,1 @@
+"""How values are written: texts, numbers, stamps, and rates between currencies."""
