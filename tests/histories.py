@@ -26,6 +26,8 @@ SCHEMAS = {
     "items": ITEM_SCHEMA,
     "events": EVENT_SCHEMA,
 }
+# The last day inside each window that features look back through, and the first outside.
+_EDGES = [CUTOFF_DAY - days - past for days in (0, 30, 60, 90, 180, 274, 365, 730) for past in (0, 1)]
 _GAPS_DAYS = (0, 0, 1, 2, 7, 13, 20, 29, 30, 31, 45, 60, 61, 90, 91, 120, 180, 365, 366)
 
 OrderRow = tuple[str, int, int]
@@ -97,7 +99,7 @@ def customer_rows(
 ) -> list[OrderRow]:
     """Draw one customer's orders, whose gaps lie on and about every threshold of `SHOP_RULE`."""
     money = amounts() if money is None else money
-    day = draw(st.integers(CUTOFF_DAY - 900, CUTOFF_DAY + 200))
+    day = draw(st.integers(CUTOFF_DAY - 900, CUTOFF_DAY + 200) | st.sampled_from(_EDGES))
     rows = []
     for gap in draw(st.lists(st.sampled_from(_GAPS_DAYS) | st.integers(0, 400), min_size=1, max_size=max_orders)):
         rows.append((customer_id, day, draw(money)))
@@ -139,7 +141,8 @@ def shops(draw: st.DrawFn, *, max_customers: int = 3, money: st.SearchStrategy[i
         rows["orders"] += [(*row, draw(_CHANNEL), draw(cost)) for row in bought]
         rows["refunds"] += draw(_refunds(bought, money))
         rows["items"] += draw(_items(bought))
-    rows["events"] = draw(st.lists(_events(CUTOFF_DAY - 500, CUTOFF_DAY + 100), max_size=12))
+    days = st.integers(CUTOFF_DAY - 500, CUTOFF_DAY + 100) | st.sampled_from(_EDGES)
+    rows["events"] = draw(st.lists(_events(days), max_size=12))
     rng = draw(st.randoms(use_true_random=False))
     return build_shop({name: rng.sample(found, len(found)) for name, found in rows.items()})
 
@@ -148,13 +151,13 @@ def shops(draw: st.DrawFn, *, max_customers: int = 3, money: st.SearchStrategy[i
 def later_shops(draw: st.DrawFn, *, from_day: int = CUTOFF_DAY) -> Shop:
     """Draw orders, refunds of any orders, items and events at or after a day, of old and new customers."""
     customer_id = st.sampled_from([f"c{i}" for i in range(6)])
-    day = st.integers(from_day, from_day + 400)
+    day = st.just(from_day) | st.integers(from_day, from_day + 400)
     order = st.tuples(customer_id, day, amounts(), _CHANNEL, st.none() | amounts())
     items = st.builds(lambda *drawn: (*drawn[:3], *drawn[3]), customer_id, day, _CATEGORY, _BOUGHT)
     rows = {name: draw(st.lists(one, max_size=6)) for name, one in {"orders": order, "items": items}.items()}
     bought = draw(st.lists(st.tuples(customer_id, st.integers(from_day - 300, from_day), amounts()), min_size=1))
     refunds = [refund for refund in draw(_refunds(bought, amounts())) if refund[1] >= from_day]
-    return build_shop({**rows, "refunds": refunds, "events": draw(st.lists(_events(from_day, from_day + 400)))})
+    return build_shop({**rows, "refunds": refunds, "events": draw(st.lists(_events(day)))})
 
 
 def later_orders(*, from_day: int = CUTOFF_DAY) -> st.SearchStrategy[pl.DataFrame]:
@@ -195,7 +198,7 @@ def cents() -> st.SearchStrategy[int]:
 def _refunds(draw: st.DrawFn, bought: Sequence[OrderRow], money: st.SearchStrategy[int]) -> list[tuple[Any, ...]]:
     """Draw refunds on or after the days of their orders, whole, in part or beyond; some match no order."""
     chosen = draw(st.lists(st.integers(0, len(bought) - 1), max_size=4))
-    came = sorted((bought[i][1] + draw(_DELAY_DAYS), i) for i in chosen)
+    came = sorted((draw(_come_back(bought[i][1])), i) for i in chosen)
     left = [micros for _, _, micros in bought]
     rows: list[tuple[Any, ...]] = []
     for day, i in came:
@@ -210,6 +213,10 @@ def _refunds(draw: st.DrawFn, bought: Sequence[OrderRow], money: st.SearchStrate
     return rows
 
 
+def _come_back(day: int) -> st.SearchStrategy[int]:
+    return _DELAY_DAYS.map(lambda delay: day + delay) | st.sampled_from([max(day, edge) for edge in _EDGES])
+
+
 @st.composite
 def _items(draw: st.DrawFn, bought: Sequence[OrderRow]) -> list[tuple[Any, ...]]:
     """Draw what was bought on some of the days: one row per category, some without a category or a quantity."""
@@ -221,6 +228,6 @@ def _items(draw: st.DrawFn, bought: Sequence[OrderRow]) -> list[tuple[Any, ...]]
     ]
 
 
-def _events(first_day: int, last_day: int) -> st.SearchStrategy[tuple[Any, ...]]:
+def _events(day: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[Any, ...]]:
     customer_id = st.sampled_from([f"c{i}" for i in range(4)])
-    return st.tuples(customer_id, st.integers(first_day, last_day), st.sampled_from(EVENT_TYPES), _POINTS, _CHANNEL)
+    return st.tuples(customer_id, day, st.sampled_from(EVENT_TYPES), _POINTS, _CHANNEL)

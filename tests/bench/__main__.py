@@ -9,9 +9,9 @@ the exit code is 0 unless something broke. Both sides work on the same generated
 one right after the other, and the fastest of a few rounds counts: so a ratio can be compared between machines, while
 seconds cannot. Only a machine that does nothing else gives ratios worth quoting.
 
-    features   All features of one cutoff by DuckDB from a Parquet file, reading included, against lifetimes'
-               `summary_data_from_transaction_data` (4 columns) on a pandas frame already in memory. Each side runs
-               in a fresh process; peak memory is that of the whole process. Above a million orders, ours is also
+    features   All features of one cutoff that orders alone support, against lifetimes'
+               `summary_data_from_transaction_data` (4 columns). Both read the same Parquet file, each in a fresh
+               process; peak memory is that of the whole process. Above a million orders, ours is also
                compared with itself at a million.
     process    BG/NBD fit and 12-month discounted value against lifetimes, given one row per customer as its users
                do. Ours also computes intervals and next orders in that time. Log-likelihoods by the same formula.
@@ -26,6 +26,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from features.settings import load_settings
 from tests.bench import feature_table, purchase_process, scoring, service
 from tests.bench.table import Row, print_table, say
 from tests.bench.workspace import Workspace
@@ -64,7 +65,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--orders", type=_count, default=1_000_000, help="orders of the feature table (1,000,000)")
     parser.add_argument("--customers", type=_count, default=200_000, help="customers of the others (200,000)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each HTTP measurement (5)")
-    parser.add_argument("--memory-limit", help="cap of the query engine for the feature table, such as 1GB (none)")
+    parser.add_argument(
+        "--memory-limit",
+        default=load_settings().engine.memory_limit,
+        help="cap of the query engine for the feature table (as in the settings)",
+    )
     return parser.parse_args()
 
 

@@ -27,16 +27,20 @@ def build_ours(path: Path, memory_limit: str | None) -> Callable[[], object]:
 
 
 def build_lifetimes(path: Path) -> Callable[[], object]:
-    """Prepare lifetimes' summary of the same orders, already read."""
+    """Prepare lifetimes' summary of the same file."""
     warnings.simplefilter("ignore")
     import pandas as pd
     from lifetimes.utils import summary_data_from_transaction_data
 
-    orders = pd.read_parquet(path, columns=["customer_id", "ordered_at", "amount_micros"])
-    orders["amount"] = orders.pop("amount_micros") / 1e6
     end = pd.Timestamp(CUTOFF_DAY, unit="D")
     columns = ("customer_id", "ordered_at", "amount")
-    return lambda: summary_data_from_transaction_data(orders, *columns, observation_period_end=end)
+
+    def build() -> object:
+        orders = pd.read_parquet(path, columns=["customer_id", "ordered_at", "amount_micros"])
+        orders["amount"] = orders.pop("amount_micros") / 1e6
+        return summary_data_from_transaction_data(orders, *columns, observation_period_end=end)
+
+    return build
 
 
 def peak_mib() -> float:
