@@ -62,7 +62,7 @@ OrderFiles = Annotated[
         "--orders",
         metavar="PATH",
         help="Orders: a CSV or Parquet file, a folder or a glob; repeat it for several. "
-        "Databases, and sources read differently, stand in lifestage.toml as [[orders.sources]].",
+        "Databases, and sources read differently, stand in lifestage.toml as \\[[orders.sources]].",
     ),
 ]
 EventFiles = Annotated[
@@ -70,7 +70,7 @@ EventFiles = Annotated[
     typer.Option(
         "--events",
         metavar="PATH",
-        help="Web and marketing events, where there are any; as --orders, or [[events.sources]].",
+        help="Web and marketing events, where there are any; as --orders, or \\[[events.sources]].",
     ),
 ]
 Columns = Annotated[

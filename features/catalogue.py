@@ -46,6 +46,10 @@ class Count:
     log: Log = "order_days"
     needs: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.how == "n_unique" and self.log == "order_days":
+            raise ValueError(f"{self.name}: order days count no unique values; another log can")
+
     @property
     def row_name(self) -> str:
         """Name of the per-row column that is aggregated."""

@@ -37,28 +37,19 @@ def find_offers(records: Records, snapshot: Snapshot) -> frozenset[str]:
     return frozenset(offered | {f"{EVENT}{event_type}" for event_type in types})
 
 
-def recorded(features: Iterable[Feature], records: Records) -> tuple[Feature, ...]:
-    """Return the features whose relations and columns are there."""
-    return _fillable(features, records, has_refunds=records.refunds is not None)
-
-
 def readable(features: Iterable[Feature], records: Records) -> tuple[Feature, ...]:
     """Return the features, of those that a model asks for, that records of this shape can fill.
 
     A base and a request must agree customer by customer, whoever else is in them: without a refund row, there was no
     refund, whereas without a channel column nothing is known of channels.
     """
-    return _fillable(features, records, has_refunds=True)
-
-
-def _fillable(features: Iterable[Feature], records: Records, *, has_refunds: bool) -> tuple[Feature, ...]:
     columns = records.orders.collect_schema().names()
     has = {
         "channel": "channel" in columns,
         "cost": "cost_micros" in columns,
         "category": records.items is not None,
         "quantity": records.items is not None,
-        "refunds": has_refunds,
+        "refunds": True,
     }
     wanted = tuple(features)
     needs = {need for feature in wanted for need in feature.needs}

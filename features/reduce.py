@@ -64,15 +64,23 @@ def _min(values: Ints, starts: Ints) -> Ints:
 
 
 def _median(values: Ints, starts: Ints) -> npt.NDArray[np.float64]:
-    """Sort each customer's values by one sort of (customer, value), which fit into one number; nulls come last."""
+    """Sort each customer's values, nulls last, and take the middle."""
     present = values != _LEAST
     n_present = np.add.reduceat(present.astype(np.int64), starts)
-    width = max(int(values.max()), 0) + 2
-    offsets = np.repeat(np.arange(starts.size), np.diff(starts, append=values.size)) * width
-    ordered = np.sort(offsets + np.where(present, values, width - 1)) - offsets
+    owner = np.repeat(np.arange(starts.size), np.diff(starts, append=values.size))
+    ordered = _sorted_within(owner, np.where(present, values, int(values.max())))
     low = starts + np.maximum(n_present - 1, 0) // 2
     high = starts + np.minimum(n_present // 2, np.maximum(n_present - 1, 0))
     return np.where(n_present > 0, (ordered[low] + ordered[high]) / 2.0, np.nan)
+
+
+def _sorted_within(owner: Ints, values: Ints) -> Ints:
+    """Sort values within each owner; by one sort of numbers that hold both, where they fit into 63 bits."""
+    least, width = int(values.min()), int(values.max()) - int(values.min()) + 1
+    if (int(owner[-1]) + 1) * width >= 2**62:
+        return values[np.lexsort((values, owner))]
+    offsets = owner * width - least
+    return np.asarray(np.sort(offsets + values) - offsets, dtype=np.int64)
 
 
 _FILLERS: Mapping[How, int] = {"sum": 0, "max": _LEAST, "min": _GREATEST, "median": _LEAST}

@@ -26,6 +26,7 @@ from features.intake.rules.checks import (
 )
 from features.intake.rules.currencies import settle_currencies
 from features.intake.rules.entries import (
+    Sharing,
     create_refunds,
     entries_sql,
     find_shared_orders,
@@ -134,7 +135,14 @@ def refuse_above_tolerated_share(report: IntakeReport, settings: OrdersSettings)
 
 def _read(work: _Work, settings: OrdersSettings, *, today: date | None) -> Intake:
     n_rows = _check(work, settings, today=today)
-    settle_currencies(work.checked, work.columns, settings, work.connection, name=f"{work.name}_currency")
+    settle_currencies(
+        work.checked,
+        work.columns,
+        settings,
+        work.connection,
+        silent=_without_currency(work),
+        name=f"{work.name}_currency",
+    )
     _refuse_guests_alone(work)
     mark_repeats(work.checked, work.columns, work.connection)
     rows_are, note = _settle_order_ids(work, settings)
@@ -170,6 +178,11 @@ def _check(work: _Work, settings: OrdersSettings, *, today: date | None) -> list
     return insert_checked(work.checked, columns, work.sources, check, work.connection)
 
 
+def _without_currency(work: _Work) -> list[int]:
+    """Return the numbers of the sources that say no currency."""
+    return [number for number, source in enumerate(work.sources) if "currency" not in source.types]
+
+
 def _refuse_guests_alone(work: _Work) -> None:
     [(n_orders, n_guests)] = work.fetch(
         f"SELECT count(*) FILTER (fate = 'order'), count(*) FILTER (fate = 'guest') FROM {work.checked}"
@@ -188,12 +201,26 @@ def _settle_order_ids(work: _Work, settings: OrdersSettings) -> tuple[str, tuple
     if settings.rows == "lines":
         return "lines", ()
     shared = f"{work.name}_shared"
-    share = find_shared_orders(work.checked, work.connection, name=shared)
-    rows_are = "lines" if settings.rows == "auto" and share >= settings.lines_min_repeat_share else "orders"
+    sharing = find_shared_orders(work.checked, work.columns, work.connection, name=shared)
+    rows_are, note = _decide(sharing, settings)
     if rows_are == "orders":
         settle_whole_orders(work.checked, shared, work.columns, work.connection)
-    is_plain = settings.rows == "orders" or share == 0.0
-    return rows_are, () if is_plain else (_ROWS_NOTES[rows_are].format(share=share),)
+    return rows_are, note
+
+
+def _decide(sharing: Sharing, settings: OrdersSettings) -> tuple[str, tuple[str, ...]]:
+    share, least = sharing.share_varied, settings.lines_min_repeat_share
+    if settings.rows == "orders":
+        return "orders", ()
+    if share >= least:
+        return "lines", (_ROWS_NOTES["lines"].format(share=share),)
+    if sharing.share_alike >= least:
+        raise InputError(
+            f"{sharing.share_alike:.0%} of the orders stand on several rows that differ only in columns that are not"
+            " read: they are lines of an order, or the same order again.",
+            remedy='Say which: set orders.rows = "lines" or "orders" in lifestage.toml.',
+        )
+    return "orders", (_ROWS_NOTES["orders"].format(share=share),) if share else ()
 
 
 def _refuse_endless_sums(work: _Work) -> None:

@@ -64,7 +64,7 @@ REASONS: tuple[Reason, ...] = (
         "bad_date",
         "ordered_at",
         "the date cannot be read, or lies outside 1970 to 2099",
-        "Write dates as 2024-03-31 or 2024-03-31T14:05:00, or set date_format, such as %d/%m/%Y.",
+        "Write dates as 2024-03-31 or 2024-03-31T14:05:00; or set date_format, such as %d/%m/%Y, excel or unix.",
     ),
     Reason(
         "future_date",
@@ -77,7 +77,7 @@ REASONS: tuple[Reason, ...] = (
         "not_a_number",
         "amount",
         "the amount is not a plain number",
-        "Write amounts as 1234.50, without a currency sign; or say with number_format how they are written.",
+        "Write amounts as 1234.50, without a currency sign; or set number_format to how 1234.50 is written, such as 1.234,50.",
     ),
     Reason(
         "amount_out_of_range",

@@ -149,7 +149,8 @@ def _refunds(entries: pl.DataFrame) -> pl.DataFrame:
 
 
 def _items(checked: pl.DataFrame) -> pl.DataFrame:
-    rows = checked.filter(pl.col("amount_micros") >= 0)
+    bought = pl.when(pl.col("quantity_micros") >= 0).then("quantity_micros")
+    rows = checked.filter(pl.col("amount_micros") >= 0).with_columns(quantity_micros=bought)
     items = rows.group_by("customer_id", "day", "category", maintain_order=True).agg(
         pl.col("quantity_micros").count().alias("n_lines"), _sum("quantity_micros")
     )

@@ -39,7 +39,7 @@ def _order(age: int, units: int, channel: str | None = None, cost: int | None = 
 
 def _row(rows: Rows) -> dict[str, Any]:
     """Return the features of one customer."""
-    return build_feature_table(build_records(build_shop(rows)), SNAPSHOT).row(0, named=True)
+    return build_feature_table(build_records(build_shop(rows)), SNAPSHOT, features=FEATURES).row(0, named=True)
 
 
 def _expect(row: dict[str, Any], expected: dict[str, float | None]) -> None:
@@ -73,7 +73,10 @@ def test_refunds() -> None:
 def test_refunds_take_only(shop: Shop) -> None:
     """A refund raises no count of days and no sum or mean of value, and moves no stage."""
     without = {**shop, "refunds": shop["refunds"].clear()}
-    before, after = (build_customer_table(build_records(s), SNAPSHOT, rule=SHOP_RULE) for s in (without, shop))
+    before, after = (
+        build_customer_table(build_records(known), SNAPSHOT, rule=SHOP_RULE, features=FEATURES)
+        for known in (without, shop)
+    )
     assert after.select(UNMOVED).equals(before.select(UNMOVED))
     for name in NEVER_RAISED:
         assert (after[name] <= before[name]).all(), name
@@ -145,5 +148,5 @@ def test_extreme_answer(answer: int, age: int) -> None:
 def test_events_of_others() -> None:
     """Events of one customer are no features of another, and who never ordered has no row."""
     rows: Rows = {"orders": [_order(1, 1)], "events": [("other", CUTOFF_DAY - 1, "visit", None, None)]}
-    table = build_feature_table(build_records(build_shop(rows)), SNAPSHOT)
+    table = build_feature_table(build_records(build_shop(rows)), SNAPSHOT, features=FEATURES)
     assert table.select("customer_id", "visits_within_30", "days_since_last_visit").rows() == [("c", 0.0, None)]

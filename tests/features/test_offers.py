@@ -1,14 +1,12 @@
 """What the data offers: what was on record at the cutoff, and what a model's features can be filled from."""
 
 import pytest
-from hypothesis import given, settings
 
-from features.catalogue import supported
-from features.offers import find_offers, readable, recorded
+from features.offers import TOLD_BY, find_offers, readable
 from features.records import Records
 from features.snapshot import Snapshot
 from features.table import FEATURES, build_feature_table
-from tests.histories import CUTOFF_DAY, Rows, Shop, build_orders, build_records, build_shop, shops
+from tests.histories import CUTOFF_DAY, Rows, build_orders, build_records, build_shop
 
 SNAPSHOT = Snapshot(CUTOFF_DAY)
 ROWS: Rows = {
@@ -39,24 +37,24 @@ def test_not_yet(days: int, offers: frozenset[str]) -> None:
     assert find_offers(build_records(build_shop(ROWS)), Snapshot(CUTOFF_DAY - days)) == offers
 
 
-@given(shops())
-@settings(deadline=None)
-def test_offered_means_filled(shop: Shop) -> None:
-    """Features whose needs are offered can be filled from the records."""
-    records = build_records(shop)
-    offered = supported(FEATURES, find_offers(records, SNAPSHOT))
-    assert build_feature_table(records, SNAPSHOT, features=offered).columns[1:] == [f.name for f in offered]
-
-
 def test_no_refund_is_none() -> None:
-    """Records without refunds fill features of refunds with none, so that a request and a base agree."""
-    records = build_records(build_orders([("c", CUTOFF_DAY - 9, 1)]))
+    """A model that asks for refunds gets none where records have none, so that a request and a base agree."""
+    orders = build_orders([("c", CUTOFF_DAY - 9, 1)])
     wanted = tuple(feature for feature in FEATURES if feature.group == "refunds")
-    assert (recorded(wanted, records), readable(wanted, records)) == ((), wanted)
-    empty = build_records({"orders": build_orders([("c", CUTOFF_DAY - 9, 1)]), "refunds": build_shop({})["refunds"]})
-    tables = [build_feature_table(known, SNAPSHOT, features=wanted) for known in (records, empty)]
+    records = build_records(orders), build_records({"orders": orders, "refunds": build_shop({})["refunds"]})
+    assert [readable(wanted, known) for known in records] == [wanted, wanted]
+    tables = [build_feature_table(known, SNAPSHOT, features=wanted) for known in records]
     assert tables[0].equals(tables[1])
     assert tables[0]["n_refunds"].to_list() == [0.0]
+
+
+@pytest.mark.parametrize("need", TOLD_BY)
+def test_told_by(need: str) -> None:
+    """The feature that tells of a need is null for exactly those customers of whom nothing of it is known."""
+    orders = [*ROWS["orders"], ("d", CUTOFF_DAY - 9, 1, None, None)]
+    shop = build_shop({"orders": orders, "items": [*ROWS["items"], ("d", CUTOFF_DAY - 9, None, 0, None)]})
+    table = build_feature_table(build_records(shop), SNAPSHOT)
+    assert table[TOLD_BY[need]].is_null().to_list() == [False, True]
 
 
 def test_no_column_is_unknown() -> None:

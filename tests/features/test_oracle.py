@@ -3,7 +3,9 @@
 Nothing of ours takes part: each query has its own joins, its own order days, its own way of taking refunds off.
 """
 
+from collections.abc import Callable
 from functools import reduce
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -11,10 +13,10 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 
-from features.catalogue import GROUPS
+from features.catalogue import GROUPS, MICROS
 from features.snapshot import Snapshot
 from features.table import FEATURES, build_feature_table
-from tests.histories import CUTOFF_DAY, SCHEMAS, Shop, build_records, cents, shops
+from tests.histories import CUTOFF_DAY, EVENT_TYPES, SCHEMAS, Shop, build_records, build_shop, cents, shops
 
 # The relations as they were known, and the customers. {cutoff} is a day number.
 KNOWN = """
@@ -61,6 +63,9 @@ SELECT customer_id,
     sum(n) / count(*) AS orders_per_order_day,
     count(*) * 365.25::DOUBLE / max(age) AS order_days_per_year,
     count(*) FILTER (age <= 30) AS order_days_within_30,
+    count(*) FILTER (age <= 60) AS order_days_within_60,
+    count(*) FILTER (age <= 90) AS order_days_within_90,
+    count(*) FILTER (age <= 180) AS order_days_within_180,
     count(*) FILTER (age <= 365) AS order_days_within_365,
     count(*) FILTER (age <= 30) - count(*) FILTER (age BETWEEN 31 AND 60) AS order_days_trend_30,
     count(*) FILTER (age <= 90) - count(*) FILTER (age BETWEEN 91 AND 180) AS order_days_trend_90,
@@ -73,7 +78,10 @@ SELECT customer_id,
     sum(net) FILTER (day = last_day) / 1e6 AS last_order_day_value,
     max(net) / nullif(sum(net), 0) AS max_value_share,
     count(*) FILTER (net = 0) AS free_order_days,
+    coalesce(sum(net) FILTER (age <= 30), 0) / 1e6 AS value_within_30,
     coalesce(sum(net) FILTER (age <= 60), 0) / 1e6 AS value_within_60,
+    coalesce(sum(net) FILTER (age <= 90), 0) / 1e6 AS value_within_90,
+    coalesce(sum(net) FILTER (age <= 180), 0) / 1e6 AS value_within_180,
     coalesce(sum(net) FILTER (age <= 365), 0) / 1e6 AS value_within_365,
     (coalesce(sum(net) FILTER (age <= 90), 0)
         - coalesce(sum(net) FILTER (age BETWEEN 91 AND 180), 0)) / 1e6 AS value_trend_90,
@@ -181,11 +189,17 @@ SELECT customer_id,
     count(*) FILTER (event_type = 'email_sent' AND age <= 90) AS emails_sent_within_90,
     count(*) FILTER (event_type = 'email_open' AND age <= 90)
         / nullif(count(*) FILTER (event_type = 'email_sent' AND age <= 90), 0) AS email_open_rate_90,
+    count(*) FILTER (event_type = 'email_click' AND age <= 90)
+        / nullif(count(*) FILTER (event_type = 'email_sent' AND age <= 90), 0) AS email_click_rate_90,
     count(*) FILTER (event_type = 'unsubscribe') AS unsubscribes,
     count(*) FILTER (event_type = 'campaign_sent' AND age <= 180) AS campaigns_within_180,
     min(age) FILTER (event_type = 'coupon_redeemed') AS days_since_last_coupon,
     coalesce(sum(value_micros) FILTER (event_type = 'marketing_cost' AND age <= 365), 0)
         / 1e6 AS marketing_cost_within_365,
+    count(*) FILTER (event_type = 'coupon_redeemed' AND age <= 365) AS coupons_within_365,
+    count(*) FILTER (event_type = 'coupon_redeemed' AND age <= 365)
+        / nullif(count(*) FILTER (event_type = 'campaign_sent' AND age <= 365), 0) AS coupons_per_campaign_365,
+    count(*) FILTER (event_type = 'ticket' AND age <= 90) AS tickets_within_90,
     count(*) FILTER (event_type = 'ticket' AND age <= 365) AS tickets_within_365,
     any_value(answer.micros) / 1e6 AS last_survey_answer,
     sum(value_micros) FILTER (event_type = 'review') / count(value_micros) FILTER (event_type = 'review')
@@ -195,6 +209,19 @@ FROM c LEFT JOIN e USING (customer_id) LEFT JOIN answer USING (customer_id) GROU
 """
 )
 
+# The last day inside each window, the first outside, and the edges of the coming season in four years.
+EDGE_AGES = [
+    days + past for days in (1, 30, 60, 90, 180, 274, 365, 639, 730, 1004, 1095, 1369, 1461) for past in (0, 1)
+]
+_AT_AGE: dict[str, Callable[[int], list[tuple[Any, ...]]]] = {
+    "orders": lambda age: [
+        (f"{age}", CUTOFF_DAY - at, 8 * MICROS, f"{at}", MICROS) for at in (1_600, 1_511, 1_510, age)
+    ],
+    "refunds": lambda age: [(f"{age}", CUTOFF_DAY - age, CUTOFF_DAY - 1_600, 5 * MICROS, 4 * MICROS)],
+    "items": lambda age: [(f"{age}", CUTOFF_DAY - at, f"{at}", 2, 3 * MICROS) for at in (1_600, age)],
+    "events": lambda age: [(f"{age}", CUTOFF_DAY - age, event_type, MICROS, None) for event_type in EVENT_TYPES],
+}
+
 QUERIES = (DAYS, ORDERS, REFUNDS, ITEMS, EVENTS)
 ROUNDED = {"std_gap_days", "gap_variation", "order_days_per_year"}  # where the oracle's formula is another
 
@@ -203,7 +230,14 @@ ROUNDED = {"std_gap_days", "gap_variation", "order_days_per_year"}  # where the 
 @settings(deadline=None)
 def test_oracle(engine: duckdb.DuckDBPyConnection, shop: Shop) -> None:
     """Every feature that has an oracle equals it, on any records."""
-    table = build_feature_table(build_records(shop), Snapshot(CUTOFF_DAY))
+    table = build_feature_table(build_records(shop), Snapshot(CUTOFF_DAY), features=FEATURES)
+    _agree(table, _ask(engine, shop, CUTOFF_DAY))
+
+
+def test_edges(engine: duckdb.DuckDBPyConnection) -> None:
+    """Every feature that has an oracle equals it where all that is recorded lies on the edge of a window."""
+    shop = build_shop({name: [row for age in EDGE_AGES for row in rows(age)] for name, rows in _AT_AGE.items()})
+    table = build_feature_table(build_records(shop), Snapshot(CUTOFF_DAY), features=FEATURES)
     _agree(table, _ask(engine, shop, CUTOFF_DAY))
 
 

@@ -19,7 +19,7 @@ from features.order_days import build_order_days
 from features.records import Records
 from features.settings import load_settings
 from features.snapshot import Snapshot, to_date
-from features.table import build_customer_table, build_feature_table
+from features.table import FEATURES, build_customer_table, build_feature_table
 from tests.histories import CUTOFF_DAY, SHOP_RULE, Shop, build_records, cents, exact_bytes, later_shops, shops
 
 SNAPSHOT = Snapshot(CUTOFF_DAY, 90)
@@ -43,7 +43,7 @@ RAW_SCHEMA = dict.fromkeys(RAW_COLUMNS, pl.String)
 def test_no_leakage(shop: Shop, later: Shop, rng: Random) -> None:
     """Orders, refunds, items and events at or after the cutoff leave both tables byte-identical."""
     before, after = build_records(_known(shop)), build_records(_grown(shop, later, rng))
-    expected = build_customer_table(before, SNAPSHOT, rule=SHOP_RULE)
+    expected = build_customer_table(before, SNAPSHOT, rule=SHOP_RULE, features=FEATURES)
     features = build_feature_table(after, SNAPSHOT)
     assert _customers(after) == exact_bytes(expected)
     assert exact_bytes(features) == exact_bytes(expected.select(features.columns))
@@ -95,11 +95,11 @@ def test_files(shop: Shop, rows_are: str, rng: Random) -> None:
 
 
 def _customers(records: Records) -> bytes:
-    return exact_bytes(build_customer_table(records, SNAPSHOT, rule=SHOP_RULE))
+    return exact_bytes(build_customer_table(records, SNAPSHOT, rule=SHOP_RULE, features=FEATURES))
 
 
 def _features(records: Records) -> bytes:
-    return exact_bytes(build_feature_table(records, SNAPSHOT))
+    return exact_bytes(build_feature_table(records, SNAPSHOT, features=FEATURES))
 
 
 def _known(shop: Shop) -> Shop:

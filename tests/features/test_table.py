@@ -14,13 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import sorted_days, table
-from features.catalogue import MICROS
+from features import plan, sorted_days
+from features.catalogue import MICROS, supported
 from features.lifecycle.stages import StageRule
+from features.offers import find_offers
 from features.records import Records
 from features.snapshot import Snapshot, to_date
 from features.table import (
     FEATURE_NAMES,
+    FEATURES,
     build_customer_table,
     build_customer_tables,
     build_feature_table,
@@ -51,7 +53,7 @@ def _features(orders: Any, snapshot: Snapshot = SNAPSHOT) -> pl.DataFrame:
 
 
 def _customers(records: Records, rule: StageRule = SHOP_RULE) -> bytes:
-    return exact_bytes(build_customer_table(records, SNAPSHOT, rule=rule))
+    return exact_bytes(build_customer_table(records, SNAPSHOT, rule=rule, features=FEATURES))
 
 
 @contextmanager
@@ -65,7 +67,7 @@ def _chunks_of(n_rows: int) -> Iterator[None]:
 def _computed_anywhere() -> Iterator[None]:
     """Compute as on an engine that is not in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table, "is_local", lambda _: False)
+        patch.setattr(plan, "is_local", lambda _: False)
         yield
 
 
@@ -104,8 +106,8 @@ def test_many_cutoffs(engine: duckdb.DuckDBPyConnection, shop: Shop, days: list[
     """Many cutoffs in one pass give what each gives alone: customers, whatever the sequence, repeated or not."""
     snapshots = [Snapshot(day, 30) for day in days]
     with _chunks_of(n_rows):
-        together = build_customer_tables(build_records(shop, engine), snapshots, rule=SHOP_RULE)
-    alone = [build_customer_table(build_records(shop), snapshot, rule=SHOP_RULE) for snapshot in snapshots]
+        together = build_customer_tables(build_records(shop, engine), snapshots, rule=SHOP_RULE, features=FEATURES)
+    alone = [build_customer_table(build_records(shop), at, rule=SHOP_RULE, features=FEATURES) for at in snapshots]
     assert [*map(exact_bytes, together)] == [*map(exact_bytes, alone)]
 
 
@@ -115,7 +117,7 @@ def test_stage_tables(shop: Shop, days: list[int]) -> None:
     """The stages of many cutoffs alone are those of the customer tables, both ways of computing."""
     snapshots = [Snapshot(day) for day in days]
     records = build_records(shop)
-    tables = build_customer_tables(records, snapshots, rule=SHOP_RULE)
+    tables = build_customer_tables(records, snapshots, rule=SHOP_RULE, features=FEATURES)
     expected = [exact_bytes(one.select("customer_id", "stage")) for one in tables]
     assert [*map(exact_bytes, build_stage_tables(records, snapshots, rule=SHOP_RULE))] == expected
     with _computed_anywhere():
@@ -127,8 +129,18 @@ def test_stage_tables(shop: Shop, days: list[int]) -> None:
 def test_chosen_features(shop: Shop, names: list[str]) -> None:
     """A feature is the same whichever others are asked for, and stages stand beside features as they are."""
     chosen = build_feature_table(build_records(shop), SNAPSHOT, features=features_named(names))
-    everything = build_customer_table(build_records(shop), SNAPSHOT, rule=SHOP_RULE)
+    everything = build_customer_table(build_records(shop), SNAPSHOT, rule=SHOP_RULE, features=FEATURES)
     assert exact_bytes(chosen) == exact_bytes(everything.select("customer_id", *names))
+
+
+@given(shops(), CUTOFF_DAYS)
+@settings(deadline=None)
+def test_features_on_record(shop: Shop, days: list[int]) -> None:
+    """If none are asked for, there are those whose needs were on record at the latest cutoff, and no others."""
+    records, snapshots = build_records(shop), [Snapshot(day) for day in days]
+    offered = supported(FEATURES, find_offers(records, Snapshot(max(days))))
+    for found in build_feature_tables(records, snapshots):
+        assert found.columns == ["customer_id", *(feature.name for feature in offered)]
 
 
 def test_no_such_feature() -> None:
@@ -234,7 +246,8 @@ def test_shape(cdnow_orders: pl.DataFrame, end_day: int) -> None:
 def test_sorted(shop: Shop) -> None:
     """Customers with an order before the cutoff stand once each, sorted; those with events alone do not."""
     known = shop["orders"].filter(pl.col("day") < CUTOFF_DAY)["customer_id"].to_list()
-    assert build_feature_table(build_records(shop), SNAPSHOT)["customer_id"].to_list() == sorted(set(known))
+    table = build_feature_table(build_records(shop), SNAPSHOT, features=FEATURES)
+    assert table["customer_id"].to_list() == sorted(set(known))
 
 
 def test_ids(engine: duckdb.DuckDBPyConnection) -> None:
@@ -264,7 +277,7 @@ def test_no_other_relations(orders: pl.DataFrame) -> None:
     """Relations that are there and empty change no feature of orders; counts in them are 0, the rest is null."""
     alone = build_feature_table(build_records(orders), SNAPSHOT)
     empty = {name: pl.DataFrame(schema=SCHEMAS[name]) for name in SCHEMAS if name != "orders"}
-    beside = build_feature_table(build_records({"orders": orders, **empty}), SNAPSHOT)
+    beside = build_feature_table(build_records({"orders": orders, **empty}), SNAPSHOT, features=FEATURES)
     assert exact_bytes(beside.select(alone.columns)) == exact_bytes(alone)
     others = beside.drop(alone.columns)
     assert set(others.fill_null(nan).unpivot()["value"].fill_nan(0.0).to_list()) <= {0.0}

@@ -59,11 +59,20 @@ def _hash_sql(file: TextFile) -> str:
     Values are the same with and without quotes. Taking the quotes off all values at once is faster than one by one.
     """
     if not file.has_quotes:
-        return "hash(fields)"
+        return f"hash({_by_name('fields', file)})"
     guard = f"chr({file.line_guard})"
-    return f"""hash(CASE WHEN fields IS NULL THEN [text] WHEN NOT contains(text, '"') THEN fields
+    values = f"""CASE WHEN fields IS NULL THEN [text] WHEN NOT contains(text, '"') THEN fields
             WHEN contains(text, '""') THEN list_transform(fields, lambda field: {_unquoted("field")})
-            ELSE string_split(replace(array_to_string(fields, {guard}), '"', ''), {guard}) END)"""
+            ELSE string_split(replace(array_to_string(fields, {guard}), '"', ''), {guard}) END"""
+    return f"hash({_by_name(values, file)})"
+
+
+def _by_name(values: str, file: TextFile) -> str:
+    """Return the SQL of a record's values in the order of their columns' names, whatever that of the file."""
+    order = sorted(range(len(file.columns)), key=lambda index: file.columns[index])
+    if order == list(range(len(order))):
+        return values
+    return f"list_select({values}, [{', '.join(str(index + 1) for index in order)}])"
 
 
 def _lines_sql(file: TextFile) -> str:

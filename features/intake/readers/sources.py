@@ -14,13 +14,19 @@ from features.intake.readers.columns import ColumnNames, resolve_columns
 from features.intake.readers.files import FoundFile, find_files
 from features.intake.readers.tables import Column, Table, open_file, open_query
 from features.intake.values.dates import refuse_bad_date_format
-from features.intake.values.numbers import NUMBER_FORMATS, find_number_format
+from features.intake.values.numbers import AMBIGUOUS, NUMBER_FORMATS, find_number_format
 from features.settings import Reading, SourceSettings
 
 MAX_SOURCES = 65_000
 
 _UNITED_SOURCES = 100  # beyond this, a longer statement saves no more time
 _PLAIN_NUMBERS = "1234.50"
+_NUMBER_NOTES = {
+    "1234,50": ("numbers are read as 1234,50, for {column} has decimal commas",),
+    AMBIGUOUS: (
+        "{column} has points that may part thousands or decimals; set number_format, such as 1234.50 or 1.234,50",
+    ),
+}
 _NUMBERS = ("amount", "value", "cost", "quantity")
 
 
@@ -266,11 +272,11 @@ def _find_number_format(
     texts = [ours for ours in _NUMBERS if ours in columns and columns[ours].is_text]
     if not texts:
         return _PLAIN_NUMBERS, ()
-    if stated or not table.may_hold_commas:
-        return stated or _PLAIN_NUMBERS, ()
-    found = find_number_format(f"SELECT {texts[0]} FROM ({sql})", connection)
-    note = f"numbers are read as {found}, for {texts[0]} has decimal commas"
-    return found, () if found == _PLAIN_NUMBERS else (note,)
+    if stated:
+        return stated, ()
+    texts_sql = f"SELECT {texts[0]} FROM ({sql})"
+    found = find_number_format(texts_sql, connection, may_hold_commas=table.may_hold_commas)
+    return found, tuple(note.format(column=texts[0]) for note in _NUMBER_NOTES.get(found, ()))
 
 
 def _date_format(stated: str, columns: Mapping[str, Column]) -> str:

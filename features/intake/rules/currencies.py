@@ -22,17 +22,19 @@ def settle_currencies(
     settings: OrdersSettings,
     connection: duckdb.DuckDBPyConnection,
     *,
+    silent: Sequence[int],
     name: str,
 ) -> None:
     """Bring the checked rows to one currency.
 
-    An empty currency is that of the others, where they are in one.
+    An empty currency is that of the others of its source, where they are in one.
 
     Args:
         checked: The table of checked rows; it is replaced where amounts are converted.
         columns: Its columns.
         settings: The shop's currency and rates.
         connection: Where the tables are.
+        silent: Numbers of the sources that have no column of currencies; their amounts are in the shop's.
         name: A name that nothing else on this connection has.
 
     Raises:
@@ -41,8 +43,13 @@ def settle_currencies(
     codes = _list_codes(checked, connection) if "currency" in columns else []
     if not codes or codes == [settings.currency.upper()]:
         return
+    if silent and not settings.currency:
+        raise InputError(
+            f"Some sources say the currency of their orders ({_shown(codes)}), and others do not.",
+            remedy="Set orders.currency: that of the sources that do not say.",
+        )
     if settings.rates:
-        _convert(checked, columns, codes, settings, connection, name=name)
+        _convert(checked, columns, codes, settings, connection, silent=silent, name=name)
     elif len(codes) > 1:
         raise InputError(
             f"The orders are in more than one currency ({_shown(codes)}); such amounts do not add up.",
@@ -75,8 +82,14 @@ def _convert(
     settings: OrdersSettings,
     connection: duckdb.DuckDBPyConnection,
     *,
+    silent: Sequence[int],
     name: str,
 ) -> None:
+    if silent:
+        connection.execute(
+            f"UPDATE {checked} SET currency = ? WHERE list_contains(?, file)",
+            [settings.currency.upper(), list(silent)],
+        )
     rates = load_rates(settings.rates, connection, currency=settings.currency, name=f"{name}_rates")
     only = codes[0] if len(codes) == 1 else None
     connection.execute(f"CREATE TEMP TABLE {name}_converted AS FROM {checked} LIMIT 0")

@@ -8,6 +8,7 @@ as "orders" each says the whole order, so they must agree.
 # ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from math import ceil
 
 import duckdb
@@ -16,6 +17,7 @@ import polars as pl
 from features.intake.rules.refunds import ENTRY_SCHEMA, MATCHED_SCHEMA, match_refunds
 
 _NOT_OURS = {"file", "line", "row_hash", "fate", "value_class", "is_bad_quantity", "is_bad_cost"}
+_OF_THE_ORDER = {"customer_id", "order_id", "ordered_at", "day"}
 _ROWS_PER_BATCH = 200_000
 _SAME_ORDER = "shared.customer_id = rows.customer_id AND shared.order_id = rows.order_id"
 
@@ -35,26 +37,49 @@ def mark_repeats(checked: str, columns: Collection[str], connection: duckdb.Duck
     )
 
 
-def find_shared_orders(checked: str, connection: duckdb.DuckDBPyConnection, *, name: str) -> float:
-    """Create a table of the orders that stand on several rows, refunds aside, and return their share of all orders."""
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How many of the orders stand on several rows.
+
+    Attributes:
+        share_varied: Share of the orders whose rows differ in what is read.
+        share_alike: Share of those whose rows differ only in columns that are not read.
+    """
+
+    share_varied: float
+    share_alike: float
+
+
+def find_shared_orders(
+    checked: str, columns: Collection[str], connection: duckdb.DuckDBPyConnection, *, name: str
+) -> Sharing:
+    """Create a table of the orders that stand on several rows, refunds aside, and return how many these are."""
     rows = f"SELECT * FROM {checked} WHERE fate = 'order' AND order_id IS NOT NULL AND amount_micros >= 0"
+    read = ", ".join(column for column in columns if column not in _NOT_OURS | _OF_THE_ORDER)
     connection.execute(f"""
         CREATE TEMP TABLE {name} AS
-        SELECT customer_id, order_id, count(*) AS n_rows,
-            min(amount_micros) < max(amount_micros) OR min(day) < max(day) AS differs
+        SELECT customer_id, order_id, count(*) AS n_rows, count(DISTINCT hash({read})) > 1 AS varies,
+            min(day) AS first_day,
+            min({{'day': day, 'micros': amount_micros}}).micros
+                < -min({{'day': day, 'micros': -amount_micros}}).micros AS differs
         FROM ({rows}) GROUP BY customer_id, order_id HAVING count(*) > 1""")
-    [(n_shared, n_orders)] = connection.execute(f"""
-        SELECT count(*), (SELECT count(*) FROM ({rows})) - coalesce(sum(n_rows - 1), 0) FROM {name}""").fetchall()
-    return n_shared / n_orders if n_orders else 0.0
+    [(n_varied, n_alike, n_orders)] = connection.execute(f"""
+        SELECT count(*) FILTER (varies), count(*) FILTER (NOT varies),
+            (SELECT count(*) FROM ({rows})) - coalesce(sum(n_rows - 1), 0) FROM {name}""").fetchall()
+    return Sharing(n_varied / max(n_orders, 1), n_alike / max(n_orders, 1))
 
 
 def settle_whole_orders(
     checked: str, shared: str, columns: Collection[str], connection: duckdb.DuckDBPyConnection
 ) -> None:
-    """Refuse orders whose rows differ in amount or day; of rows that agree, the earliest stays and others repeat it."""
+    """Refuse orders whose rows differ in amount, and rows of a later day; of rows that agree, all but one are repeats.
+
+    What was known on an order's first day stays: a later row must not take it back.
+    """
     connection.execute(f"""
         UPDATE {checked} AS rows SET fate = 'conflicting_order', value_class = 'several amounts or days'
-        FROM {shared} AS shared WHERE differs AND fate = 'order' AND amount_micros >= 0 AND {_SAME_ORDER}""")
+        FROM {shared} AS shared
+        WHERE (differs OR day > first_day) AND fate = 'order' AND amount_micros >= 0 AND {_SAME_ORDER}""")
     same = [name for name in ("customer_id", "order_id", "day", "amount_micros", "refund_of") if name in columns]
     _mark_later(
         checked,
@@ -105,7 +130,8 @@ def entries_sql(checked: str, columns: Collection[str], *, add_up: bool) -> str:
 def items_sql(checked: str, columns: Collection[str]) -> str:
     """Return the SELECT of the items: one row per customer, day and category."""
     category = "category" if "category" in columns else "NULL::VARCHAR"
-    quantity = "quantity_micros" if "quantity_micros" in columns else "NULL::BIGINT"
+    given = "CASE WHEN quantity_micros >= 0 THEN quantity_micros END"
+    quantity = given if "quantity_micros" in columns else "NULL::BIGINT"
     return f"""
         SELECT customer_id, day, {category} AS category, count({quantity}) AS n_lines,
             sum({quantity})::BIGINT AS quantity_micros

@@ -31,6 +31,8 @@ class NumberFormat:
         """Return the regular expression of a number, in an SQL literal. A group that begins with 0 is none."""
         grouped = rf"|[1-9]\d{{0,2}}(?:[{_escaped(self.groups)}]\d{{3}})+" if self.groups else ""
         whole = rf"(?:\d+{grouped})"
+        if not self.decimal:
+            return rf"'[+-]?{whole}{_EXPONENT}'"
         return rf"'[+-]?(?:{whole}(?:[{self.decimal}]\d*)?|[{self.decimal}]\d+){_EXPONENT}'"
 
     def plain_sql(self, column: str) -> str:
@@ -38,6 +40,8 @@ class NumberFormat:
         marks, point = (f",{self.groups}", ".") if self.decimal == "," else (self.groups, "")
         return f"translate({column}, '{_escaped(marks)}', '{point}')" if marks else column
 
+
+AMBIGUOUS = "1234"  # whole numbers only: a point may part thousands or decimals, and nothing says which
 
 # Keyed by how 1234.50 is written.
 NUMBER_FORMATS: Mapping[str, NumberFormat] = {
@@ -47,29 +51,38 @@ NUMBER_FORMATS: Mapping[str, NumberFormat] = {
     "1.234,50": NumberFormat(",", "."),
     "1 234,50": NumberFormat(",", _SPACES),
     "1'234.50": NumberFormat(".", _APOSTROPHES),
+    AMBIGUOUS: NumberFormat(""),
 }
+_THOUSANDS = r"'[+-]?[1-9]\d{0,2}(?:\.\d{3})+'"
 
 _WITH_POINT = NumberFormat(".", "," + _SPACES + _APOSTROPHES)
 _WITH_COMMA = NumberFormat(",", "." + _SPACES + _APOSTROPHES)
 
 
-def find_number_format(texts_sql: str, connection: duckdb.DuckDBPyConnection) -> str:
+def find_number_format(texts_sql: str, connection: duckdb.DuckDBPyConnection, *, may_hold_commas: bool = True) -> str:
     """Find out whether numbers have a decimal comma: some can have nothing else, and none must have a decimal point.
 
-    Groups of digits are never guessed, for 1,234 would change its value.
+    Groups of digits are never guessed, for 1,234 and 1.234 would change their value.
 
     Args:
         texts_sql: A SELECT of one VARCHAR column.
         connection: Where to run it.
+        may_hold_commas: Whether a text can hold a comma at all.
 
     Returns:
-        A key of `NUMBER_FORMATS`: "1234,50" or "1234.50".
+        A key of `NUMBER_FORMATS`: "1234,50" or "1234.50"; `AMBIGUOUS` where every point could part thousands.
     """
-    if _holds_any(texts_sql, _WITH_COMMA, _WITH_POINT, connection) and not _holds_any(
-        texts_sql, _WITH_POINT, _WITH_COMMA, connection
+    if (
+        may_hold_commas
+        and _holds_any(texts_sql, _WITH_COMMA, _WITH_POINT, connection)
+        and not _holds_any(texts_sql, _WITH_POINT, _WITH_COMMA, connection)
     ):
         return "1234,50"
-    return "1234.50"
+    is_decimal = f"contains(text, '.') AND NOT regexp_full_match(text, {_THOUSANDS})"
+    could_be_thousands = f"regexp_full_match(text, {_THOUSANDS})"
+    if _holds(texts_sql, is_decimal, connection) or not _holds(texts_sql, could_be_thousands, connection):
+        return "1234.50"
+    return AMBIGUOUS
 
 
 def plain_number_sql(column: str, number_format: str) -> str:
@@ -90,12 +103,14 @@ def _holds_any(
     texts_sql: str, written: NumberFormat, not_written: NumberFormat, connection: duckdb.DuckDBPyConnection
 ) -> bool:
     """Return whether any text has the decimal mark of one format and can be read in it, but not in the other."""
-    found = connection.execute(f"""
-        SELECT 1 FROM (SELECT {text_sql("text", "VARCHAR")} AS text FROM ({texts_sql}) AS source(text))
-        WHERE contains(text, '{written.decimal}')
-            AND regexp_full_match(text, {written.pattern}) AND NOT regexp_full_match(text, {not_written.pattern})
-        LIMIT 1""")
-    return bool(found.fetchall())
+    condition = f"""contains(text, '{written.decimal}')
+        AND regexp_full_match(text, {written.pattern}) AND NOT regexp_full_match(text, {not_written.pattern})"""
+    return _holds(texts_sql, condition, connection)
+
+
+def _holds(texts_sql: str, condition: str, connection: duckdb.DuckDBPyConnection) -> bool:
+    trimmed = f"SELECT {text_sql('text', 'VARCHAR')} AS text FROM ({texts_sql}) AS source(text)"
+    return bool(connection.execute(f"SELECT 1 FROM ({trimmed}) WHERE {condition} LIMIT 1").fetchall())
 
 
 def _escaped(text: str) -> str:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.engine import connect
+from features.errors import InputError
 from features.intake.orders import Intake, read_orders
 from tests.features.intake.conftest import ReadText, orders_settings
 
@@ -113,11 +114,38 @@ def test_whole_orders(read_text: ReadText) -> None:
 @pytest.mark.parametrize(("n_pairs", "rows_are"), [(1, "orders"), (2, "lines")])
 def test_auto(read_text: ReadText, n_pairs: int, rows_are: str) -> None:
     """Rows are lines where enough orders stand on several rows; a note tells, and how to say otherwise."""
-    lines = [f"a,2024-01-01,5,{i},,,,{row}\n" for i in range(10) for row in range(1 + (i < n_pairs))]
+    lines = [f"a,2024-01-01,{5 + row},{i},,,,\n" for i in range(10) for row in range(1 + (i < n_pairs))]
     report = read_text(HEADER + "".join(lines)).report
     assert report.rows_are == rows_are
     assert f"{n_pairs * 10}% of the orders" in report.notes[0]
     assert f'orders.rows = "{"orders" if rows_are == "lines" else "lines"}"' in report.notes[0]
+
+
+def test_auto_refuses_to_guess(read_text: ReadText) -> None:
+    """Where rows of one order differ only in a column that is not read, nobody can tell lines from exports."""
+    text = "customer_id,ordered_at,amount,order_id,exported_at\n"
+    text += "".join(f"a,2024-01-0{i},5,{i},{day}\n" for i in range(1, 6) for day in ("monday", "tuesday"))
+    with pytest.raises(InputError, match="100% of the orders") as refused:
+        read_text(text)
+    assert "orders.rows" in refused.value.remedy
+    assert len(rows(read_text(text, rows="orders"))) == 5
+    assert rows(read_text(text, rows="lines"))[0] == ("a", datetime(2024, 1, 1), 10_000_000)
+
+
+def test_order_of_columns(tmp_path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    """The same rows count once though another export has its columns in another order."""
+    (tmp_path / "a.csv").write_text("customer_id,ordered_at,amount\nx,2024-01-01,5\ny,2024-01-02,7\n")
+    (tmp_path / "b.csv").write_text("amount,customer_id,ordered_at\n7,y,2024-01-02\n5,x,2024-01-01\n")
+    report = read_orders([tmp_path / "a.csv", tmp_path / "b.csv"], orders_settings(), connection=connection).report
+    assert (report.n_orders, report.n_repeats) == (2, 2)
+
+
+def test_later_row_of_an_order(read_text: ReadText) -> None:
+    """A row of the same id on a later day is refused alone: what was known on the first day stays."""
+    text = HEADER + "a,2024-01-01,5,1,,,,\na,2024-03-01,6,1,,,,\n"
+    intake = read_text(text, rows="orders")
+    assert rows(intake) == [("a", datetime(2024, 1, 1), 5_000_000)]
+    assert intake.quarantine.select("line").fetchall() == [(3,)]
 
 
 def test_digest_covers_everything(tmp_path: Path, connection: duckdb.DuckDBPyConnection) -> None:
