@@ -51,7 +51,7 @@ check: .venv/.dev ## format, lint, types and layers: what CI checks before the t
 	@$(bin)/lint-imports --cache-dir .cache/import-linter
 
 test: .venv/.dev ## the tests; ARGS="-m 'not slow'" for the quick ones
-	@$(bin)/python -m pytest $(ARGS)
+	@$(bin)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 bench: .venv/.dev ## the benchmarks; they print ratios and judge nothing
 	@$(bin)/python -m tests.bench $(ARGS)

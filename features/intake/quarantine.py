@@ -77,7 +77,7 @@ REASONS: tuple[Reason, ...] = (
         "not_a_number",
         "amount",
         "the amount is not a plain number",
-        "Write amounts as 1234.50, without a currency sign; or set number_format to how 1234.50 is written, such as 1.234,50.",
+        "Write amounts as 1234.50, without a currency sign; or set number_format to how they are written: 1.234,50, …",
     ),
     Reason(
         "amount_out_of_range",

@@ -19,7 +19,7 @@ _CELLS = st.sampled_from(
 _LINES = st.lists(_CELLS, min_size=0, max_size=5).map(",".join)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(lines=st.lists(_LINES | st.just("good,2024-01-01,1"), min_size=1, max_size=12))
 def test_ragged_lines(tmp_path: Path, lines: list[str]) -> None:
     """Accepted and refused rows make up the input exactly, however ragged; each line is told once."""
@@ -46,7 +46,7 @@ _ROWS = st.tuples(
 ).map(",".join)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     files=st.lists(st.lists(_ROWS, min_size=1, max_size=8), min_size=1, max_size=3),
     kind=st.sampled_from(["auto", "lines", "orders"]),

@@ -296,7 +296,7 @@ def _adds_up(intake: EventIntake) -> bool:
 
 
 @given(rows=_logs(), rng=st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_set_semantics(tmp_path: Path, engine: duckdb.DuckDBPyConnection, rows: list[str], rng: Any) -> None:
     """Row order, file split and overlapping files never change a byte; every row is accounted for, exactly once."""
     whole = _read_files(tmp_path, [rows], engine)
@@ -309,7 +309,7 @@ def test_set_semantics(tmp_path: Path, engine: duckdb.DuckDBPyConnection, rows: 
 
 
 @given(rows=_logs(), later=_logs(from_day=4))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_leakage(tmp_path: Path, engine: duckdb.DuckDBPyConnection, rows: list[str], later: list[str]) -> None:
     """Rows of later days never change whose an earlier event is, or that there is one."""
     before = _sorted(_read_files(tmp_path, [rows], engine).events)

@@ -338,7 +338,7 @@ def test_two_time_zones(tmp_path: Path, connection: duckdb.DuckDBPyConnection) -
     ]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(-1e9, 1e9) | st.decimals(-(10**6), 10**6, places=7).map(float), min_size=1, max_size=50))
 def test_floats_are_shortest_decimals(tmp_path: Path, amounts: list[float]) -> None:
     """A float of Parquet gives the micros of the shortest decimal that names it, as its text would."""

@@ -63,7 +63,7 @@ def schema_of(frame: nw.LazyFrame[Any] | None) -> pl.Schema:
     return collected.schema
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rows=_ROWS, zone=st.sampled_from(ZONES))
 def test_equals_files(tmp_path: Path, rows: list[OrderRow], zone: str) -> None:
     """Rows of a request become the same records as the same lines of a file, on days of clock changes too."""

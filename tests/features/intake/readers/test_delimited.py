@@ -154,7 +154,7 @@ def test_ends_that_could_begin(tmp_path: Path) -> None:
 _CELL = st.text(st.sampled_from("ab1é ,;'\"\n\r\t"), max_size=6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(rows=st.lists(st.tuples(_CELL, _CELL, _CELL), min_size=1, max_size=6), separator=st.sampled_from(",;\t|"))
 def test_written_by_csv(rows: list[tuple[str, str, str]], separator: str) -> None:
     """Whatever Python's csv module writes with all quotes is read back, value for value."""
@@ -171,7 +171,7 @@ def test_written_by_csv(rows: list[tuple[str, str, str]], separator: str) -> Non
 _LINE = st.lists(st.sampled_from(["a", "", '"q"', '"x,y"', '"', 'x"y', '"a""b"', " ", "é", "\0", "\udcff"]), max_size=4)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(lines=st.lists(_LINE.map(",".join), min_size=1, max_size=12), end=st.sampled_from(["\n", "\r\n", "\r"]))
 def test_no_line_lost(lines: list[str], end: str) -> None:
     """Every line that is not blank is a record, or within one that spans lines; none is told twice."""

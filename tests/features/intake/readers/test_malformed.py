@@ -217,9 +217,11 @@ FILES = {
     "cyrillic_stated": File(
         ACCENTS.replace("é", "д").replace("ë", "ж").encode("cp1251"), 2, {}, {"encoding": "cp1251"}
     ),
-    "gzip": File(gzip.compress(PLAIN.encode()), 2, name="orders.csv.gz"),
-    "gzip_members": File(gzip.compress(HEADER.encode()) + gzip.compress(GOOD.encode()), 1, name="orders.csv.gz"),
-    "gzip_by_its_bytes": File(gzip.compress(PLAIN.encode()), 2),
+    "gzip": File(gzip.compress(PLAIN.encode(), mtime=0), 2, name="orders.csv.gz"),
+    "gzip_members": File(
+        gzip.compress(HEADER.encode(), mtime=0) + gzip.compress(GOOD.encode(), mtime=0), 1, name="orders.csv.gz"
+    ),
+    "gzip_by_its_bytes": File(gzip.compress(PLAIN.encode(), mtime=0), 2),
     "zstd": File(zstd(PLAIN.encode()), 2, name="orders.csv.zst"),
     "zstd_frames": File(zstd(HEADER.encode()) + zstd(GOOD.encode()), 1, name="orders.csv.zst"),
     "tabs": good(PLAIN.replace(",", "\t"), 2),
@@ -250,7 +252,7 @@ REFUSED: Mapping[str, tuple[File, type[LifestageError], str]] = {
     "nothing": (File(b"", 0), EmptySourceError, "is empty"),
     "blanks_alone": (File(b" \r\n\t\n\n", 0), EmptySourceError, "is empty"),
     "mark_alone": (File(b"\xef\xbb\xbf", 0), EmptySourceError, "is empty"),
-    "packed_nothing": (File(gzip.compress(b""), 0, name="orders.csv.gz"), EmptySourceError, "is empty"),
+    "packed_nothing": (File(gzip.compress(b"", mtime=0), 0, name="orders.csv.gz"), EmptySourceError, "is empty"),
     "header_alone": (good(HEADER + "\n"), EmptySourceError, "no rows"),
     "guests_alone": (good(HEADER + ",2024-01-01,4711\n,2024-01-02,1\n"), InputError, "customer"),
     "no_header": (good(GOOD), InputError, "holds values.*header line"),
@@ -278,7 +280,7 @@ REFUSED: Mapping[str, tuple[File, type[LifestageError], str]] = {
     "noise": (File(bytes(range(256)) * 20, 0), InputError, "is not a text file"),
     "utf16_without_mark": (File(PLAIN.encode("utf-16-le"), 0), InputError, 'encoding = "utf-16"'),
     "broken_gzip": (
-        File(gzip.compress(PLAIN.encode())[:-9], 0, name="orders.csv.gz"),
+        File(gzip.compress(PLAIN.encode(), mtime=0)[:-9], 0, name="orders.csv.gz"),
         InputError,
         "not a complete gzip",
     ),
