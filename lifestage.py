@@ -157,7 +157,8 @@ def validate(
     if html is not None:
         require_writable(html, endings=(".html",))
     with _shop(orders, events, settings, home=home, tolerate_all=True) as shop:
-        terminal.print_support(shop.records)
+        if shop.report.n_orders:
+            terminal.print_support(shop.records)
         if quarantine is not None:
             write_quarantine(shop.orders, quarantine)
         if html is not None:
@@ -513,7 +514,7 @@ def _score(shop: "Shop", champion: "Bundle", *, home: Path, settings: Settings, 
         advance("publishing")
         keep_runs = settings.serving.keep_runs
         run = publish_scores(scores, store, published_at=_now(), keep_runs=keep_runs, out=out)
-    for note in scoring_notes(shop.report, champion.manifest, as_of=as_of):
+    for note in scoring_notes(shop, champion.manifest, as_of=as_of):
         terminal.print_note(note)
     terminal.out.print(f"{run.n_customers:,} customers scored as of {run.as_of} over {run.horizon_days} days.")
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import polars as pl
 
 from features.errors import CutoffError, SettingsError
-from features.intake.report import IntakeReport
 from features.intake.shop import Shop
-from features.snapshot import to_day
+from features.offers import find_offers
+from features.snapshot import Snapshot, to_day
+from features.table import features_named
 from serving.csv_export import to_csv
 from serving.scoring import score_records
 from serving.store import RunInfo, ScoreStore
@@ -46,9 +47,10 @@ def score_base(shop: Shop, champion: Bundle, *, as_of: date, timezone: str) -> p
     return score_records(champion, shop.records, cutoff_day=to_day(as_of))
 
 
-def scoring_notes(report: IntakeReport, manifest: Manifest, *, as_of: date) -> tuple[str, ...]:
-    """Say what a reader of the scores should know about their date, in words; empty where nothing."""
-    last, notes = report.last_day, []
+def scoring_notes(shop: Shop, manifest: Manifest, *, as_of: date) -> tuple[str, ...]:
+    """Say what a reader of the scores should know about their data and date, in words; empty where nothing."""
+    report, notes = shop.report, []
+    last = report.last_day
     if manifest.is_demo_of_other_orders(report.digest):
         notes.append(
             "The champion here is the demo's, trained on the CDNOW log and not on your orders: "
@@ -61,7 +63,18 @@ def scoring_notes(report: IntakeReport, manifest: Manifest, *, as_of: date) -> t
             f"The champion was trained on orders up to {manifest.trained_as_of}: "
             f"what it says as of {as_of} is no test of it."
         )
+    if lacking := _lacking(shop, manifest, as_of=as_of):
+        notes.append(
+            f"The champion was trained with {', '.join(lacking)}, of which nothing is on record before {as_of}: "
+            "it takes them as unknown, and refunds as none."
+        )
     return tuple(notes)
+
+
+def _lacking(shop: Shop, manifest: Manifest, *, as_of: date) -> list[str]:
+    """Return what the champion's features need and these records lack."""
+    features = features_named(feature["name"] for feature in manifest.catalogue)
+    return sorted({need for f in features for need in f.needs} - find_offers(shop.records, Snapshot(to_day(as_of))))
 
 
 def publish_scores(

@@ -12,6 +12,7 @@ from features.intake.shop import Shop
 from serving.batch import write_text
 from serving.data_words import (
     Part,
+    column_lines,
     event_counts,
     event_parts,
     event_refusals,
@@ -69,6 +70,8 @@ def render_data_report(shop: Shop) -> str:
         .get_template("data_report.html")
         .render(
             report=report,
+            order_notes=(*column_lines(report.by_source), *report.notes),
+            event_notes=() if events is None else (*column_lines(events.report.by_source), *events.report.notes),
             parts=order_parts(report),
             refusals=order_refusals(shop.orders),
             value_parts=_value_parts(report.refunds),

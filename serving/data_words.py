@@ -10,7 +10,7 @@ from features.catalogue import GROUPS, MICROS, Feature
 from features.intake.event_report import EventReport
 from features.intake.events import EventIntake
 from features.intake.quarantine import REASONS, Reason
-from features.intake.report import Intake, IntakeReport, RefundEffect
+from features.intake.report import Intake, IntakeReport, RefundEffect, SourceReport
 from features.intake.rules.checks import LAST_DAY_NUMBER
 from features.intake.rules.event_checks import EVENT_REASONS
 from features.intake.rules.event_types import load_event_types
@@ -107,6 +107,19 @@ def event_lines(report: EventReport) -> tuple[str, ...]:
     types = "; ".join(f"{name} {n:,}" for name, _, n in event_counts(report))
     costs = f"Marketing costs of no known customer: {report.n_shop_costs:,}." if report.n_shop_costs else ""
     return tuple(line for line in (types and f"By type: {types}.", costs) if line)
+
+
+def column_lines(sources: Sequence[SourceReport]) -> tuple[str, ...]:
+    """Say which columns are read, and which are not; once for sources that are alike."""
+    files: dict[str, list[str]] = {}
+    for source in sources:
+        files.setdefault(source.reads, []).append(source.file)
+    if len(files) == 1:
+        return tuple(files)
+    return tuple(
+        f"{named[0]}{f' and {len(named) - 1:,} more' if len(named) > 1 else ''}: {reads}"
+        for reads, named in files.items()
+    )
 
 
 def refund_lines(effect: RefundEffect) -> tuple[str, ...]:

@@ -220,26 +220,28 @@ def write_stdout(text: str) -> None:
 
 
 def _print_orders(report: "IntakeReport") -> None:
-    from serving.data_words import order_lines
+    from serving.data_words import column_lines, order_lines
 
     window = f" from {report.first_day} to {report.last_day}" if report.n_orders else ""
     out.print(
         f"{report.n_input:,} rows read: {report.n_accepted:,} accepted, {report.n_quarantined:,} quarantined; "
         f"{report.n_orders:,} orders{window}."
     )
+    _print_lines(column_lines(report.by_source))
     _print_lines(order_lines(report))
     _print_sources(report.by_source)
     _print_lines(report.notes)
 
 
 def _print_events(report: "EventReport") -> None:
-    from serving.data_words import event_lines
+    from serving.data_words import column_lines, event_lines
 
     window = f" from {report.first_day} to {report.last_day}" if report.n_events else ""
     out.print(
         f"{report.n_input:,} rows of events read: {report.n_accepted:,} accepted, "
         f"{report.n_quarantined:,} quarantined; {report.n_events:,} events of known customers{window}."
     )
+    _print_lines(column_lines(report.by_source))
     _print_lines(event_lines(report))
     _print_sources(report.by_source)
     _print_lines(report.notes)

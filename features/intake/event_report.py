@@ -168,7 +168,10 @@ def _by_source(
         SELECT file, count(*), count(*) FILTER (reason IS NULL), count(*) FILTER (reason IS NOT NULL),
             count(*) FILTER (reason IS NULL AND customer_id IS NULL)
         FROM {checked} GROUP BY file ORDER BY file""").fetchall()
-    return tuple(SourceReport(sources[file].file, *counts) for file, *counts in rows)
+    return tuple(
+        SourceReport(sources[file].file, n_input, n_accepted, n_quarantined, n_guests, sources[file].reads)
+        for file, n_input, n_accepted, n_quarantined, n_guests in rows
+    )
 
 
 def _summary(events: str, connection: duckdb.DuckDBPyConnection) -> tuple[date | None, date | None, int, str]:

@@ -154,7 +154,7 @@ def _read(work: _Work, settings: OrdersSettings, *, today: date | None) -> Intak
     report = build_report(
         records,
         fates=fates,
-        files=work.files,
+        sources=work.sources,
         effect=find_refund_effect(records.orders.to_native(), refunds),
         examples=work.connection.sql(quarantine_sql(examples_sql(quarantine), work.files)).pl(),
         rows_are=rows_are,

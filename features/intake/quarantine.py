@@ -77,7 +77,7 @@ REASONS: tuple[Reason, ...] = (
         "not_a_number",
         "amount",
         "the amount is not a plain number",
-        "Write amounts as 1234.50, without a currency sign; or set number_format to how they are written: 1.234,50, …",
+        "Write amounts as 1234.50, without a currency sign; or set number_format, such as 1.234,50.",
     ),
     Reason(
         "amount_out_of_range",
@@ -106,7 +106,8 @@ REASONS: tuple[Reason, ...] = (
 )
 
 VALUE_CLASSES: tuple[str, ...] = (
-    *("empty", "text", "number", "date", "huge", "not finite", "number with comma", "number with text"),
+    *("empty", "text", "number", "date", "huge", "not finite"),
+    *("number with comma", "number with points", "number with text"),
     *("currency code", "several amounts or days", "unreadable"),
     *("too few values", "too many values", "unmatched quote", "not UTF-8", "NUL byte", "line too long"),
 )

@@ -12,6 +12,7 @@ import narwhals as nw
 import polars as pl
 
 from features.intake.quarantine import REASONS
+from features.intake.readers.sources import RawRows
 from features.intake.values.texts import BLANKS
 from features.records import Records
 from features.snapshot import to_date
@@ -31,6 +32,7 @@ class SourceReport:
         n_accepted: Rows that are valid.
         n_quarantined: Rows that were refused.
         n_guests: Valid rows that name no customer.
+        reads: Which of its columns are read as which of ours, and which are not read, for people.
     """
 
     file: str
@@ -38,6 +40,7 @@ class SourceReport:
     n_accepted: int
     n_quarantined: int
     n_guests: int
+    reads: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ def build_report(
     records: Records,
     *,
     fates: Sequence[Counter[str]],
-    files: Sequence[str],
+    sources: Sequence[RawRows],
     effect: RefundEffect,
     examples: pl.DataFrame,
     rows_are: str,
@@ -146,7 +149,7 @@ def build_report(
     Args:
         records: What came out of it, on DuckDB.
         fates: What became of the rows of each source, by code.
-        files: The names of the sources.
+        sources: The sources.
         effect: What refunds take.
         examples: Some rows of the quarantine.
         rows_are: What rows of one order id were taken for.
@@ -173,7 +176,7 @@ def build_report(
         digest=digest_records(records),
         rows_are=rows_are,
         by_reason=by_reason,
-        by_source=tuple(_source_report(file, source) for file, source in zip(files, fates, strict=True)),
+        by_source=tuple(map(_source_report, sources, fates)),
         orders_by_month=_by_month(by_day),
         quarantine_examples=examples,
         notes=(*notes, *([_SPELLINGS_NOTE.format(n=n_spellings)] if n_spellings else [])),
@@ -209,9 +212,10 @@ def find_refund_effect(orders: duckdb.DuckDBPyRelation, refunds: duckdb.DuckDBPy
     )
 
 
-def _source_report(file: str, fate: Counter[str]) -> SourceReport:
+def _source_report(source: RawRows, fate: Counter[str]) -> SourceReport:
     n_quarantined = sum(fate[reason.code] for reason in REASONS)
-    return SourceReport(file, fate.total(), fate.total() - n_quarantined, n_quarantined, fate["guest"])
+    n_accepted = fate.total() - n_quarantined
+    return SourceReport(source.file, fate.total(), n_accepted, n_quarantined, fate["guest"], source.reads)
 
 
 def _count_customers(orders: duckdb.DuckDBPyRelation) -> tuple[int, int]:

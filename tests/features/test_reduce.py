@@ -59,3 +59,12 @@ def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
         lazy.group_by("customer_id").agg(*(count.aggregate() for count in COUNTS)).collect().to_native()
     )
     return grouped.sort("customer_id").drop("customer_id")
+
+
+def test_median_of_money() -> None:
+    """The median is right also where customers times values would not fit into one number."""
+    n = 60_000
+    values = np.repeat(np.array([[3 * 10**14, 10**14, 2 * 10**14]]), n, axis=0).ravel()
+    rows = pl.DataFrame({"_m": values})
+    found = reduce_rows(rows, np.arange(0, 3 * n, 3), [Count("m", nw.col("x"), "median")])["m"]
+    assert (found == 2e14).all()

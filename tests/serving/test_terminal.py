@@ -52,11 +52,12 @@ def test_shop(screen: Console, engine: duckdb.DuckDBPyConnection, tmp_path: Path
 
 
 def test_plain_shop(screen: Console, engine: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
-    """Where there is nothing to say, one line is all."""
+    """Where there is nothing to say, the count and the columns are all."""
     text = "customer_id,ordered_at,amount\n" + "".join(f"c{i},2024-01-05,10\n" for i in range(1200))
     terminal.print_shop(read_files(engine, tmp_path, orders={"orders.csv": text}), [])
     assert said(screen) == (
-        "1,200 rows read: 1,200 accepted, 0 quarantined; 1,200 orders from 2024-01-05 to 2024-01-05."
+        "1,200 rows read: 1,200 accepted, 0 quarantined; 1,200 orders from 2024-01-05 to 2024-01-05. "
+        "Read: customer_id, ordered_at, amount."
     )
 
 

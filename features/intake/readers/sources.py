@@ -21,6 +21,7 @@ MAX_SOURCES = 65_000
 
 _UNITED_SOURCES = 100  # beyond this, a longer statement saves no more time
 _PLAIN_NUMBERS = "1234.50"
+_SHOWN_COLUMNS = 12
 _NUMBER_NOTES = {
     "1234,50": ("numbers are read as 1234,50, for {column} has decimal commas",),
     AMBIGUOUS: (
@@ -92,6 +93,7 @@ class RawRows:
         types: Our column names → DuckDB type of the source's column.
         reading: How the values of this source are written; `number_format` is never empty.
         notes: What was found out about how it is written, for people.
+        reads: Which of its columns are read as which of ours, and which are not read, for people.
     """
 
     file: str
@@ -99,6 +101,7 @@ class RawRows:
     types: Mapping[str, str]
     reading: Reading
     notes: tuple[str, ...] = ()
+    reads: str = ""
 
 
 def find_sources(
@@ -161,7 +164,15 @@ def open_source(source: Source, connection: duckdb.DuckDBPyConnection, *, names:
         types={ours: column.kind for ours, column in columns.items()},
         reading=source.reading.model_copy(update=changes),
         notes=(*table.notes, *resolved.notes, *numbers),
+        reads=_say_what_is_read(resolved.theirs, found),
     )
+
+
+def _say_what_is_read(theirs: Mapping[str, str], found: Sequence[str]) -> str:
+    taken = ", ".join(f"{ours} from {name}" if ours != name else ours for ours, name in theirs.items())
+    left = [name for name in found if name not in theirs.values()]
+    more = f" and {len(left) - _SHOWN_COLUMNS:,} more" if len(left) > _SHOWN_COLUMNS else ""
+    return f"Read: {taken}." + (f" Not read: {', '.join(left[:_SHOWN_COLUMNS])}{more}." if left else "")
 
 
 def unite_sources(sources: Sequence[RawRows]) -> list[RawRows]:

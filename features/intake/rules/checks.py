@@ -188,6 +188,7 @@ def _value_class_sql() -> str:
             CASE WHEN us IS NOT NULL THEN 'date' WHEN regexp_full_match(stamp::VARCHAR, '[0-9.]+') THEN 'number'
             ELSE 'text' END
         WHEN regexp_full_match(lower({text}), '[+-]?(nan|inf|infinity)') THEN 'not finite'
+        WHEN regexp_full_match({text}, '[+-]?[0-9.]*[0-9][0-9.]*') THEN 'number with points'
         WHEN regexp_full_match({text}, '[+-]?[0-9.,]*[0-9][0-9.,]*') THEN 'number with comma'
         WHEN regexp_matches({text}, '[0-9]') THEN 'number with text'
         ELSE 'text' END"""

@@ -161,6 +161,7 @@ _VALUE_CLASS = """CASE
             CASE WHEN us IS NOT NULL THEN 'date' WHEN regexp_full_match(stamp::VARCHAR, '[0-9.]+') THEN 'number'
             ELSE 'text' END
         WHEN regexp_full_match(lower(value), '[+-]?(nan|inf|infinity)') THEN 'not finite'
+        WHEN regexp_full_match(value, '[+-]?[0-9.]*[0-9][0-9.]*') THEN 'number with points'
         WHEN regexp_full_match(value, '[+-]?[0-9.,]*[0-9][0-9.,]*') THEN 'number with comma'
         WHEN regexp_matches(value, '[0-9]') THEN 'number with text'
         ELSE 'text' END"""

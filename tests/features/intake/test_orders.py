@@ -69,6 +69,7 @@ def test_amount_text(read_text: ReadText, text: str, micros: int) -> None:
         ("a,infinity,1", "ordered_at", "text", "bad_date"),
         ("a,2024-01-01,", "amount", "empty", "missing_amount"),
         ('a,2024-01-01,"1,234.00"', "amount", "number with comma", "not_a_number"),
+        ("a,2024-01-01,1.234.567", "amount", "number with points", "not_a_number"),
         ("a,2024-01-01,$3", "amount", "number with text", "not_a_number"),
         ("a,2024-01-01,1_000", "amount", "number with text", "not_a_number"),
         ("a,2024-01-01,free", "amount", "text", "not_a_number"),
@@ -376,3 +377,31 @@ def test_future_date(tmp_path: Path) -> None:
     with closing(connect()) as connection:
         intake = read_orders([path], orders_settings(), connection=connection, today=date(2026, 1, 1))
         assert refused(intake) == [(3, "ordered_at", "date", "future_date"), (4, "ordered_at", "date", "future_date")]
+
+
+def test_points_that_may_part_thousands(read_text: ReadText) -> None:
+    """Where every point could part thousands, it is refused until number_format says what it is."""
+    text = "customer_id,ordered_at,amount\na,2024-01-01,1.234\na,2024-01-02,950\n"
+    assert (read_text(text).report.n_orders, read_text(text).report.by_reason) == (1, {"not_a_number": 1})
+    assert "number_format" in read_text(text).report.notes[0]
+    stated = read_text(text, number_format="1234.50").orders.fetchall()
+    assert sorted(row[3] for row in stated) == [1_234_000, 950_000_000]
+    assert read_text(text + "a,2024-01-03,12.5\n").report.n_orders == 3
+
+
+def test_what_is_read(read_text: ReadText) -> None:
+    """The report says which columns are read as which of ours, and which are not read."""
+    report = read_text("Client;Date;amount;Währung\na;2024-01-01;5;EUR\n").report
+    assert (
+        report.by_source[0].reads == "Read: customer_id from Client, ordered_at from Date, amount. Not read: Währung."
+    )
+
+
+def test_silent_currency(tmp_path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    """A source that says no currency is not added to one that does, unless the shop's own is stated."""
+    (tmp_path / "a.csv").write_text("customer_id,ordered_at,amount\nx,2024-01-01,5\n")
+    (tmp_path / "b.csv").write_text("customer_id,ordered_at,amount,currency\nx,2024-01-02,7,JPY\n")
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    with pytest.raises(InputError, match="JPY"):
+        read_orders(files, orders_settings(), connection=connection)
+    assert read_orders(files, orders_settings(currency="JPY"), connection=connection).report.n_orders == 2

@@ -52,6 +52,16 @@ def _write(file: Path, lines: list[tuple[str, int, int, str, str, str, str, int]
     return file
 
 
+def _outcome(files: list[Path], kind: str) -> object:
+    """Return what comes out, or that there was no saying what the rows are."""
+    with connect() as connection:
+        try:
+            report = read_orders(files, orders_settings(rows=kind), connection=connection).report
+        except InputError:
+            return InputError
+        return report.digest, report.n_orders, report.refunds
+
+
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(lines=st.lists(_ROW, max_size=14), kind=st.sampled_from(["auto", "lines", "orders"]), data=st.data())
 def test_order_streams_are_sets(
@@ -62,10 +72,7 @@ def test_order_streams_are_sets(
     shuffled = data.draw(st.permutations(lines))
     cut = data.draw(st.integers(0, len(lines)))
     parts = [_write(tmp_path / "a.csv", shuffled[: cut + 3]), _write(tmp_path / "b.csv", shuffled[cut:])]
-    with connect() as connection:
-        one = read_orders([whole], orders_settings(rows=kind), connection=connection).report
-        two = read_orders(parts, orders_settings(rows=kind), connection=connection).report
-    assert (one.digest, one.n_orders, one.refunds) == (two.digest, two.n_orders, two.refunds)
+    assert _outcome([whole], kind) == _outcome(parts, kind)
 
 
 def test_lines(read_text: ReadText) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.intake.values.numbers import NUMBER_FORMATS, find_number_format, micros_sql, plain_number_sql
+from features.intake.values.numbers import AMBIGUOUS, NUMBER_FORMATS, find_number_format, micros_sql, plain_number_sql
 
 
 def micros(text: str, number_format: str, connection: duckdb.DuckDBPyConnection) -> int | None:
@@ -24,7 +24,7 @@ def found(texts: list[str | None], connection: duckdb.DuckDBPyConnection) -> str
     return find_number_format("SELECT text FROM texts", connection)
 
 
-@pytest.mark.parametrize("number_format", NUMBER_FORMATS)
+@pytest.mark.parametrize("number_format", sorted(NUMBER_FORMATS.keys() - {AMBIGUOUS}))
 def test_keys(connection: duckdb.DuckDBPyConnection, number_format: str) -> None:
     """Each format is named by how it writes 1234.50, and reads it so."""
     assert micros(number_format, number_format, connection) == 1_234_500_000
@@ -68,7 +68,12 @@ def test_no_reading(connection: duckdb.DuckDBPyConnection, text: str, number_for
     [
         *[([None], "1234.50"), (["1", "20", None], "1234.50"), (["12.5"], "1234.50"), ([" 12,5 "], "1234,50")],
         *[(["12,5", "7.5"], "1234.50"), (["1.234,50"], "1234,50"), (["1,234.50"], "1234.50")],
-        *[(["1,234"], "1234.50"), (["1.234"], "1234.50"), (["12,5", "1.234"], "1234,50")],
+        *[
+            (["1,234"], "1234.50"),
+            (["1.234"], AMBIGUOUS),
+            (["1.234", "12.5"], "1234.50"),
+            (["12,5", "1.234"], "1234,50"),
+        ],
         *[(["12,5", "1,234"], "1234,50"), (["12,5", "0.500"], "1234.50"), (["1,234,567"], "1234.50")],
         *[(["1 234,5"], "1234,50"), (["1,5 EUR"], "1234.50")],
     ],
@@ -81,7 +86,7 @@ def test_found_format(connection: duckdb.DuckDBPyConnection, texts: list[str | N
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     value=st.decimals(min_value=-(10**9), max_value=10**9, places=8, allow_nan=False, allow_infinity=False),
-    number_format=st.sampled_from(sorted(NUMBER_FORMATS)),
+    number_format=st.sampled_from(sorted(NUMBER_FORMATS.keys() - {AMBIGUOUS})),
     is_grouped=st.booleans(),
 )
 def test_round_trip(
