@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from features.intake.report import RefundEffect
 from features.intake.shop import Shop
@@ -23,6 +23,7 @@ from serving.data_words import (
     refund_lines,
     share,
 )
+from serving.templating import build_environment
 
 _SHOWN_SOURCES = 50
 _PLOT_LEFT = 9.0  # per cent of the width
@@ -122,13 +123,7 @@ def _step(total: int, most: int, steps: Sequence[int]) -> int:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("serving"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = build_environment()
     written = {"count": "{:,}".format, "money": money}
     environment.globals.update(written)
     environment.filters.update(written, share=share)

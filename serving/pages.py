@@ -7,13 +7,14 @@ from functools import cache
 from importlib import resources
 
 from fastapi import FastAPI
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
 from features.errors import ModelError, ServingError
 from serving import lists
 from serving.state import LiveState, ServingState
+from serving.templating import build_environment
 
 LISTED_CUSTOMERS = 10
 
@@ -92,13 +93,7 @@ def _style() -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("serving"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = build_environment()
     environment.globals["style"] = Markup(_style())  # noqa: S704  # our own file; escaping would break its hash
     environment.filters.update(
         stage=lambda code: _STAGE_NAMES[code],

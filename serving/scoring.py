@@ -1,8 +1,11 @@
 """Scoring: orders in, one score per customer out, for a whole base and for one request alike."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import polars as pl
 
+from features.catalogue import Feature
 from features.lifecycle.stages import STAGES
 from features.offers import EVENT, TOLD_BY
 from features.records import Records
@@ -65,7 +68,7 @@ def score_records(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.Da
         "rfm": model.segments.rfm(table),
         "size": model.segments.size(table),
         "value_at_risk": answer.p_churn * forecast.clv_12m,
-        "flags": _flags(table, model, next_order_day, lacks_events=_lacks_events(model, records)),
+        "flags": _flags(table, model, next_order_day, lacks_events=_lacks_events(features, records)),
     }
     return pl.DataFrame(columns, schema=SCORE_SCHEMA)
 
@@ -101,6 +104,5 @@ def _unknown(table: pl.DataFrame, model: LifecycleModel) -> list[pl.Expr]:
     return [pl.col(name).is_null() if name in table.columns else pl.lit(value=True) for name in telling]
 
 
-def _lacks_events(model: LifecycleModel, records: Records) -> bool:
-    reads_events = any(need.startswith(EVENT) for f in features_named(model.features) for need in f.needs)
-    return reads_events and records.events is None
+def _lacks_events(features: Iterable[Feature], records: Records) -> bool:
+    return records.events is None and any(need.startswith(EVENT) for feature in features for need in feature.needs)

@@ -220,29 +220,33 @@ def write_stdout(text: str) -> None:
 
 
 def _print_orders(report: "IntakeReport") -> None:
-    from serving.data_words import column_lines, order_lines
+    from serving.data_words import order_lines
 
     window = f" from {report.first_day} to {report.last_day}" if report.n_orders else ""
     out.print(
         f"{report.n_input:,} rows read: {report.n_accepted:,} accepted, {report.n_quarantined:,} quarantined; "
         f"{report.n_orders:,} orders{window}."
     )
-    _print_lines(column_lines(report.by_source))
-    _print_lines(order_lines(report))
-    _print_sources(report.by_source)
-    _print_lines(report.notes)
+    _print_account(report, order_lines(report))
 
 
 def _print_events(report: "EventReport") -> None:
-    from serving.data_words import column_lines, event_lines
+    from serving.data_words import event_lines
 
     window = f" from {report.first_day} to {report.last_day}" if report.n_events else ""
     out.print(
         f"{report.n_input:,} rows of events read: {report.n_accepted:,} accepted, "
         f"{report.n_quarantined:,} quarantined; {report.n_events:,} events of known customers{window}."
     )
+    _print_account(report, event_lines(report))
+
+
+def _print_account(report: "IntakeReport | EventReport", lines: Iterable[str]) -> None:
+    """Print what is read of which source, what is to be said of the rows, and what was found out."""
+    from serving.data_words import column_lines
+
     _print_lines(column_lines(report.by_source))
-    _print_lines(event_lines(report))
+    _print_lines(lines)
     _print_sources(report.by_source)
     _print_lines(report.notes)
 

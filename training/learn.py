@@ -52,7 +52,7 @@ def build_past(records: Records, fold: Fold, *, settings: Settings) -> Past:
     present = Snapshot(fold.cutoff_day, horizon)
     known = present.known_records(records)
     rule = learn_stage_rule(build_order_days(Records(known.orders), present), settings.stages)
-    features = supported(FEATURES, find_offers(known, present))
+    features = supported(FEATURES, find_offers(records, present))
     table = build_customer_table(known, present, rule=rule, features=features)
     limit, seed = settings.training.max_fit_customers, settings.training.seed
     snapshots = [Snapshot(day, horizon) for day in fold.train_cutoff_days]

@@ -9,8 +9,8 @@ from datetime import date
 
 import duckdb
 
-from features.errors import QuarantineShareError
-from features.intake.readers.sources import RawRows
+from features.intake.quarantine import refuse_share
+from features.intake.readers.sources import RawRows, source_notes
 from features.intake.report import SourceReport
 from features.intake.rules.event_checks import EVENT_REASONS
 from features.intake.rules.event_types import MARKETING_COST, ORDER_LIKE, is_in_sql, load_event_types
@@ -113,7 +113,7 @@ def build_event_report(
     unknown = _unknown_types(tables.facts, connection)
     first, last, n_events, digest = _summary(tables.events, connection)
     notes = (
-        *_notes_on_sources(sources),
+        *source_notes(sources),
         *_notes_on_types(tables.facts, connection),
         *_note_on_unknown(unknown),
         *_note(n_accepted - n_facts, "Rows that repeat another in every column, and count once"),
@@ -149,16 +149,7 @@ def refuse_bad_events(report: EventReport, *, tolerated_share: float) -> None:
     Raises:
         QuarantineShareError: If the share is above the tolerated one.
     """
-    if report.n_quarantined <= tolerated_share * report.n_input:
-        return
-    code = max(report.by_reason, key=lambda code: report.by_reason[code])
-    reason = next(reason for reason in EVENT_REASONS if reason.code == code)
-    raise QuarantineShareError(
-        f"{report.n_quarantined:,} of {report.n_input:,} rows of events"
-        f" ({report.n_quarantined / report.n_input:.1%}) cannot be used, more than the tolerated"
-        f" {tolerated_share:.1%}; most often (rows: {report.by_reason[code]:,}) {reason.meaning}.",
-        remedy=f"{reason.remedy} Or raise tolerated_quarantine_share in lifestage.toml under [orders].",
-    )
+    refuse_share(report, EVENT_REASONS, tolerated=tolerated_share, rows="rows of events")
 
 
 def _by_source(
@@ -223,17 +214,6 @@ def _unknown_types(facts: str, connection: duckdb.DuckDBPyConnection) -> _Unknow
     ).fetchall()
     more = ("…",) if n_names > _SHOWN_TYPES else ()
     return _Unknown(n_types, n_rows, (*(name for (name,) in shown), *more))
-
-
-def _notes_on_sources(sources: Sequence[RawRows]) -> Iterator[str]:
-    """Yield what was found out about the sources, each once."""
-    files: dict[str, list[str]] = {}
-    for source in sources:
-        for note in source.notes:
-            files.setdefault(note, []).append(source.file)
-    for note, named in files.items():
-        others = f" and {len(named) - 1} more" if len(named) > 1 else ""
-        yield f"{named[0]}{others}: {note}."
 
 
 def _notes_on_types(facts: str, connection: duckdb.DuckDBPyConnection) -> Iterator[str]:

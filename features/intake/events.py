@@ -13,18 +13,17 @@ import duckdb
 
 from features.errors import InputError
 from features.intake.event_report import EventReport, EventTables, build_event_report
+from features.intake.quarantine import quarantine_sql
 from features.intake.readers.columns import EVENT_COLUMNS
-from features.intake.readers.sources import RawRows, find_sources, insert_checked, open_source
-from features.intake.rules.checks import LAST_DAY_NUMBER, MAX_CUSTOMER_MICROS
+from features.intake.readers.sources import RawRows, drop_tables, find_sources, insert_checked, open_source
+from features.intake.rules.checks import MAX_CUSTOMER_MICROS, find_last_day
 from features.intake.rules.event_checks import COLUMNS, EVENT_REASONS, checked_events_sql, event_table_sql
-from features.intake.rules.event_types import MARKETING_COST, ORDER_LIKE, build_type_names, is_in_sql, list_sql
+from features.intake.rules.event_types import MARKETING_COST, ORDER_LIKE, build_type_names, is_in_sql
 from features.intake.rules.identity import identified_sql
 from features.records import EVENT_SCHEMA
 from features.settings import EventsSettings
-from features.snapshot import to_day
 
 _numbers = count(1)
-_TOLERATED_DAYS_AHEAD = 1  # somewhere it is tomorrow already
 _EVENT = ", ".join(EVENT_SCHEMA)
 _FACT = (
     "row_hash, customer_id, visitor_id, occurred_at, day, event_type, plain_type, value_micros, channel,"
@@ -76,7 +75,6 @@ def read_events(
     """
     types = build_type_names(settings.types)
     found = find_sources(paths, settings.sources, inherited=settings.reading(timezone=timezone))
-    last_day = LAST_DAY_NUMBER if today is None else to_day(today) + _TOLERATED_DAYS_AHEAD
     name = f"event_intake_{next(_numbers)}"
     try:
         sources = [
@@ -84,11 +82,11 @@ def read_events(
             for index, source in enumerate(found)
         ]
         connection.execute(event_table_sql(f"{name}_checked"))
-        check = partial(checked_events_sql, names=types, timezone=timezone, last_day=last_day)
+        check = partial(checked_events_sql, names=types, timezone=timezone, last_day=find_last_day(today))
         insert_checked(f"{name}_checked", COLUMNS, sources, check, connection)
         return _part(name, sources, connection)
     finally:
-        _drop_tables(connection, prefix=f"{name}_", keep=[f"{name}_{part}" for part in _KEPT])
+        drop_tables(connection, prefix=f"{name}_", keep=[f"{name}_{part}" for part in _KEPT])
 
 
 def _part(name: str, sources: Sequence[RawRows], connection: duckdb.DuckDBPyConnection) -> EventIntake:
@@ -105,11 +103,12 @@ def _part(name: str, sources: Sequence[RawRows], connection: duckdb.DuckDBPyConn
             SELECT day, channel, sum(value_micros) AS total, sum(abs(value_micros)) AS size
             FROM {tables.identified} WHERE event_type = '{MARKETING_COST}' GROUP BY day, channel""")
     _refuse_endless_sums(tables.events, f"{name}_costs", connection)
+    refused = quarantine_sql(tables.refused, [source.file for source in sources], EVENT_REASONS)
     costs = f"SELECT day, channel, total::BIGINT AS value_micros FROM {name}_costs ORDER BY day, channel"
     return EventIntake(
         events=connection.sql(f"SELECT {_EVENT} FROM {tables.events}"),
         marketing_costs=connection.sql(costs),
-        quarantine=connection.sql(_quarantine_sql(tables.refused, [source.file for source in sources])),
+        quarantine=connection.sql(f"{refused} ORDER BY refused.file, line"),
         report=build_event_report(tables, sources, connection),
     )
 
@@ -125,25 +124,6 @@ def _refuse_endless_sums(events: str, costs: str, connection: duckdb.DuckDBPyCon
             f" {MAX_CUSTOMER_MICROS // 1_000_000:,}.",
             remedy="Give values in a larger unit, such as thousands.",
         )
-
-
-def _quarantine_sql(refused: str, files: Sequence[str]) -> str:
-    """Return the SELECT of the quarantine. One row per refused row, by source and line; never a value."""
-    return f"""
-        SELECT {list_sql(files)}[row.file + 1] AS file, line, {_of_reason("column")} AS "column", value_class,
-            reason::VARCHAR AS reason, {_of_reason("remedy")} AS remedy
-        FROM {refused} AS row ORDER BY row.file, line"""
-
-
-def _of_reason(attribute: str) -> str:
-    return f"{list_sql([getattr(reason, attribute) for reason in EVENT_REASONS])}[enum_code(reason) + 1]"
-
-
-def _drop_tables(connection: duckdb.DuckDBPyConnection, *, prefix: str, keep: Sequence[str]) -> None:
-    tables = connection.execute("SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, ?)", [prefix])
-    for (table,) in tables.fetchall():
-        if table not in keep:
-            connection.execute(f'DROP TABLE "{table}"')
 
 
 def _scalar(connection: duckdb.DuckDBPyConnection, sql: str) -> int:

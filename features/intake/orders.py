@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -12,17 +12,24 @@ from pathlib import Path
 
 import duckdb
 
-from features.errors import InputError, QuarantineShareError
-from features.intake.quarantine import REASONS, examples_sql, quarantine_sql
+from features.errors import InputError
+from features.intake.quarantine import REASONS, examples_sql, quarantine_sql, refuse_share
 from features.intake.readers.columns import ORDER_COLUMNS
-from features.intake.readers.sources import RawRows, find_sources, insert_checked, open_source
+from features.intake.readers.sources import (
+    RawRows,
+    drop_tables,
+    find_sources,
+    insert_checked,
+    open_source,
+    source_notes,
+)
 from features.intake.report import Intake, IntakeReport, build_report, find_refund_effect
 from features.intake.rules.checks import (
     ACCEPTED,
-    LAST_DAY_NUMBER,
     MAX_CUSTOMER_MICROS,
     checked_columns,
     checked_rows_sql,
+    find_last_day,
 )
 from features.intake.rules.currencies import settle_currencies
 from features.intake.rules.entries import (
@@ -37,12 +44,10 @@ from features.intake.rules.entries import (
 from features.intake.values.zones import load_clock
 from features.records import ORDER_OPTIONS, REFUND_SCHEMA, Records
 from features.settings import OrdersSettings
-from features.snapshot import to_day
 
 __all__ = ["Intake", "IntakeReport", "read_orders", "refuse_above_tolerated_share"]
 
 _numbers = count(1)
-_TOLERATED_DAYS_AHEAD = 1  # somewhere it is tomorrow already
 _ROWS_NOTES = {
     "lines": "Rows of one order_id and day add up, for {share:.0%} of the orders stand on several rows;"
     ' if each row is a whole order, set orders.rows = "orders".',
@@ -112,7 +117,7 @@ def read_orders(
         kept = tuple(f"{name}_{table}" for table in ("entries", "refunds", "items", "quarantine"))
         return intake
     finally:
-        _drop_tables(connection, prefix=f"{name}_", keep=kept)
+        drop_tables(connection, prefix=f"{name}_", keep=kept)
 
 
 def refuse_above_tolerated_share(report: IntakeReport, settings: OrdersSettings) -> None:
@@ -121,16 +126,7 @@ def refuse_above_tolerated_share(report: IntakeReport, settings: OrdersSettings)
     Raises:
         QuarantineShareError: If the share is above `tolerated_quarantine_share`.
     """
-    if report.n_quarantined <= settings.tolerated_quarantine_share * report.n_input:
-        return
-    code = max(report.by_reason, key=lambda code: report.by_reason[code])
-    reason = next(reason for reason in REASONS if reason.code == code)
-    raise QuarantineShareError(
-        f"{report.n_quarantined:,} of {report.n_input:,} rows ({report.n_quarantined / report.n_input:.1%}) cannot be"
-        f" used, more than the tolerated {settings.tolerated_quarantine_share:.1%};"
-        f" most often (rows: {report.by_reason[code]:,}) {reason.meaning}.",
-        remedy=f"{reason.remedy} Or raise tolerated_quarantine_share in lifestage.toml under [orders].",
-    )
+    refuse_share(report, REASONS, tolerated=settings.tolerated_quarantine_share)
 
 
 def _read(work: _Work, settings: OrdersSettings, *, today: date | None) -> Intake:
@@ -148,7 +144,7 @@ def _read(work: _Work, settings: OrdersSettings, *, today: date | None) -> Intak
     rows_are, note = _settle_order_ids(work, settings)
     _refuse_endless_sums(work)
     fates = _count_fates(work, n_rows)
-    notes = (*_source_notes(work.sources), *note, *_repeat_notes(fates), *_bad_value_notes(work))
+    notes = (*source_notes(work.sources), *note, *_repeat_notes(fates), *_bad_value_notes(work))
     records, refunds = _materialise(work, rows_are)
     quarantine = f"{work.name}_quarantine"
     report = build_report(
@@ -170,11 +166,10 @@ def _read(work: _Work, settings: OrdersSettings, *, today: date | None) -> Intak
 
 def _check(work: _Work, settings: OrdersSettings, *, today: date | None) -> list[int]:
     """Fill the table of checked rows and return how many there are of each source."""
-    last_day = LAST_DAY_NUMBER if today is None else to_day(today) + _TOLERATED_DAYS_AHEAD
     columns, clock = work.columns, load_clock(settings.timezone)
     types = ", ".join(f"{column} {kind}" for column, kind in columns.items())
     work.connection.execute(f"CREATE TEMP TABLE {work.checked} ({types})")
-    check = partial(checked_rows_sql, columns=columns, clock=clock, last_day=last_day)
+    check = partial(checked_rows_sql, columns=columns, clock=clock, last_day=find_last_day(today))
     return insert_checked(work.checked, columns, work.sources, check, work.connection)
 
 
@@ -256,17 +251,6 @@ def _count_fates(work: _Work, n_rows: Sequence[int]) -> list[Counter[str]]:
     return fates
 
 
-def _source_notes(sources: Sequence[RawRows]) -> Iterator[str]:
-    """Yield what was found out about the sources, each once."""
-    files: dict[str, list[str]] = {}
-    for source in sources:
-        for note in source.notes:
-            files.setdefault(note, []).append(source.file)
-    for note, named in files.items():
-        others = f" and {len(named) - 1} more" if len(named) > 1 else ""
-        yield f"{named[0]}{others}: {note}."
-
-
 def _repeat_notes(fates: Sequence[Counter[str]]) -> Iterator[str]:
     if n_repeats := sum(fate["repeat"] for fate in fates):
         yield (
@@ -311,12 +295,3 @@ def _match_refunds(work: _Work, entries: str) -> duckdb.DuckDBPyRelation | None:
     refunds = f"{work.name}_refunds"
     create_refunds(entries, work.columns, work.connection, name=refunds)
     return work.connection.table(refunds)
-
-
-def _drop_tables(connection: duckdb.DuckDBPyConnection, *, prefix: str, keep: Collection[str]) -> None:
-    tables = connection.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, ?)", [prefix]
-    ).fetchall()
-    for (table,) in tables:
-        if table not in keep:
-            connection.execute(f'DROP TABLE "{table}"')

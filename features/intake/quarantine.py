@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,24 @@ from typing import Protocol
 
 import duckdb
 
-from features.errors import InputError
+from features.errors import InputError, QuarantineShareError
+from features.intake.values.texts import literal_sql
+
+
+class HasReasons(Protocol):
+    """A report on rows, of orders or of events."""
+
+    @property
+    def n_input(self) -> int:
+        """Rows that came in."""
+
+    @property
+    def n_quarantined(self) -> int:
+        """Rows that were refused."""
+
+    @property
+    def by_reason(self) -> Mapping[str, int]:
+        """Reason code → refused rows."""
 
 
 class HasQuarantine(Protocol):
@@ -39,8 +56,8 @@ class Reason:
     remedy: str
 
 
-# In the order in which they are tried: a row gets the first that applies.
-REASONS: tuple[Reason, ...] = (
+# Of a line as such, whatever it should say.
+LINE_REASONS: tuple[Reason, ...] = (
     Reason(
         "unreadable_row",
         "",
@@ -53,6 +70,11 @@ REASONS: tuple[Reason, ...] = (
         "the line has more or fewer values than the header has names",
         "Put quotes around values that hold the separator, and write one value per column.",
     ),
+)
+
+# In the order in which they are tried: a row gets the first that applies.
+REASONS: tuple[Reason, ...] = (
+    *LINE_REASONS,
     Reason(
         "missing_customer_id",
         "customer_id",
@@ -115,7 +137,7 @@ VALUE_CLASSES: tuple[str, ...] = (
 _EXAMPLES_PER_REASON = 5
 
 
-def quarantine_sql(table: str, files: Sequence[str]) -> str:
+def quarantine_sql(table: str, files: Sequence[str], reasons: Sequence[Reason] = REASONS) -> str:
     """Return the SELECT of the quarantine: file, line, column, value_class, reason, remedy.
 
     One row per refused row. Values themselves are never kept.
@@ -123,15 +145,40 @@ def quarantine_sql(table: str, files: Sequence[str]) -> str:
     Args:
         table: A table of refused rows: file (a number), line, value_class, reason (a code).
         files: The names of the files, by their numbers.
+        reasons: All that a code can be.
     """
-    names = ", ".join(f"({number}, {_literal(file)})" for number, file in enumerate(files))
-    reasons = ", ".join(f"('{r.code}', '{r.column}', {_literal(r.remedy)})" for r in REASONS)
+    names = ", ".join(f"({number}, {literal_sql(file)})" for number, file in enumerate(files))
+    known = ", ".join(f"('{r.code}', '{r.column}', {literal_sql(r.remedy)})" for r in reasons)
     return f"""
         SELECT files.name AS file, line, reasons.column_name AS "column", value_class::VARCHAR AS value_class,
             reason::VARCHAR AS reason, remedy
         FROM {table} AS refused
             JOIN (VALUES {names}) AS files(number, name) ON files.number = refused.file
-            JOIN (VALUES {reasons}) AS reasons(code, column_name, remedy) ON reasons.code = refused.reason::VARCHAR"""
+            JOIN (VALUES {known}) AS reasons(code, column_name, remedy) ON reasons.code = refused.reason::VARCHAR"""
+
+
+def refuse_share(report: HasReasons, reasons: Sequence[Reason], *, tolerated: float, rows: str = "rows") -> None:
+    """Refuse input of which more rows were quarantined than is tolerated.
+
+    Args:
+        report: What became of the rows.
+        reasons: All that a reason code can be.
+        tolerated: The share of refused rows up to which the others are used.
+        rows: What the rows are, for people.
+
+    Raises:
+        QuarantineShareError: If the share is above the tolerated one.
+    """
+    if report.n_quarantined <= tolerated * report.n_input:
+        return
+    code = max(report.by_reason, key=lambda code: report.by_reason[code])
+    reason = next(reason for reason in reasons if reason.code == code)
+    raise QuarantineShareError(
+        f"{report.n_quarantined:,} of {report.n_input:,} {rows} ({report.n_quarantined / report.n_input:.1%}) cannot be"
+        f" used, more than the tolerated {tolerated:.1%};"
+        f" most often (rows: {report.by_reason[code]:,}) {reason.meaning}.",
+        remedy=f"{reason.remedy} Or raise tolerated_quarantine_share in lifestage.toml under [orders].",
+    )
 
 
 def examples_sql(table: str) -> str:
@@ -165,7 +212,3 @@ def write_quarantine(intake: HasQuarantine, path: Path) -> None:
         raise InputError(
             f"The quarantine cannot be written to {path}.", remedy="Give a path in a folder that may be written to."
         ) from None
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -5,7 +5,7 @@ Customers are known here, so nobody has to be identified.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -14,12 +14,11 @@ import polars as pl
 from features.errors import InputError
 from features.intake.rules.checks import FIRST_DAY_NUMBER, LAST_DAY_NUMBER, MAX_AMOUNT_MICROS, MAX_CUSTOMER_MICROS
 from features.intake.rules.event_types import MARKETING_COST, ORDER_LIKE, build_type_names, plain_type, types_with_value
+from features.intake.values.numbers import nearest_micros
 from features.intake.values.texts import BLANKS
 from features.intake.values.zones import Clock, load_clock
 from features.records import EVENT_SCHEMA
 
-_MICRO = Decimal("0.000001")
-_LIMIT = Decimal(MAX_AMOUNT_MICROS) * _MICRO
 _NO_TYPES: Mapping[str, str] = MappingProxyType({})
 
 EventRow: TypeAlias = tuple[str, datetime, str, Decimal | float | None, str | None]
@@ -87,12 +86,8 @@ def _value(value: Decimal | float | None, ours: str, number: int) -> int | None:
 
 
 def _micros(value: Decimal | float) -> int | None:
-    """Round half away from zero to millionths; a float counts as the shortest decimal that names it."""
-    exact = value if isinstance(value, Decimal) else Decimal(repr(value))
-    if not exact.is_finite() or abs(exact) > _LIMIT + 1:
-        return None
-    micros = int(exact.quantize(_MICRO, rounding=ROUND_HALF_UP).scaleb(6))
-    return micros if abs(micros) <= MAX_AMOUNT_MICROS else None
+    micros = nearest_micros(value, limit=MAX_AMOUNT_MICROS)
+    return None if micros is None or abs(micros) > MAX_AMOUNT_MICROS else micros
 
 
 def _refuse_endless_sums(events: Sequence[Event]) -> None:

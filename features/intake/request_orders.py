@@ -7,19 +7,18 @@ and a row below 0 is a refund, matched as in a file.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 import polars as pl
 
 from features.errors import InputError
 from features.intake.rules.checks import FIRST_DAY_NUMBER, LAST_DAY_NUMBER, MAX_AMOUNT_MICROS, MAX_CUSTOMER_MICROS
 from features.intake.rules.refunds import ENTRY_SCHEMA, match_refunds
+from features.intake.values.numbers import nearest_micros
 from features.intake.values.texts import BLANKS
 from features.intake.values.zones import Clock, load_clock
 from features.records import ITEM_SCHEMA, ORDER_OPTIONS, ORDER_SCHEMA, REFUND_SCHEMA, Records
 
-_MICRO = Decimal("0.000001")
-_LIMIT = Decimal(MAX_AMOUNT_MICROS) * _MICRO
 _ROW_SCHEMA = pl.Schema(
     {**ENTRY_SCHEMA, **ORDER_OPTIONS, "category": pl.String(), "quantity_micros": pl.Int64(), "ordered_at": pl.Int64()}
 )
@@ -107,12 +106,9 @@ def _utc_and_day(ordered_at: datetime, number: int, clock: Clock) -> tuple[int, 
 
 
 def _micros(value: Decimal | float, number: int, column: str) -> int:
-    """Round half away from zero to millionths; a float counts as the shortest decimal that names it."""
-    exact = value if isinstance(value, Decimal) else Decimal(repr(value))
-    if not exact.is_finite():
+    micros = nearest_micros(value, limit=MAX_AMOUNT_MICROS)
+    if micros is None:
         raise InputError(f"Order {number}: {column} is not a finite number.", remedy="Give it as a plain number.")
-    bounded = min(max(exact, -_LIMIT - 1), _LIMIT + 1)
-    micros = int(bounded.quantize(_MICRO, rounding=ROUND_HALF_UP).scaleb(6))
     if abs(micros) > MAX_AMOUNT_MICROS:
         raise InputError(
             f"Order {number}: {column} lies beyond 1,000,000,000.", remedy="Give it in whole units, not in hundredths."

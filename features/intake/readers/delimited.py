@@ -13,6 +13,7 @@ import duckdb
 from features.intake.readers.header import BLANK_RUNS
 from features.intake.readers.scan import MAX_LINE_BYTES
 from features.intake.readers.text import FAULTS, TextFile
+from features.intake.values.texts import literal_sql
 
 MAX_LINES_PER_RECORD = 1000
 
@@ -80,8 +81,9 @@ def _lines_sql(file: TextFile) -> str:
     newline = r"'\r\n'" if file.has_returns else r"'\n'"
     return f"""
         SELECT row_number() OVER () AS line, text, {_line_fault_sql(file)} AS fault
-        FROM read_csv({_literal(str(file.text_path))}, auto_detect=false, header=false, columns={{'text': 'VARCHAR'}},
-            delim=chr({file.line_guard}), new_line={newline}, quote='', escape='', comment='', strict_mode=false,
+        FROM read_csv({literal_sql(str(file.text_path))}, auto_detect=false, header=false,
+            columns={{'text': 'VARCHAR'}}, delim=chr({file.line_guard}), new_line={newline}, quote='', escape='',
+            comment='', strict_mode=false,
             max_line_size={2 * MAX_LINE_BYTES}, compression='{file.packing}', hive_partitioning=false)"""
 
 
@@ -131,7 +133,7 @@ def _join_split_records(file: TextFile, lines: str, connection: duckdb.DuckDBPyC
 
 def _split_sql(file: TextFile) -> str:
     """Return the SQL that splits text into fields, quotes kept; NULL where the quotes do not match."""
-    plain = f"string_split(text, {_literal(file.separator)})"
+    plain = f"string_split(text, {literal_sql(file.separator)})"
     if file.separator == BLANK_RUNS:
         plain = r"string_split_regex(trim(text, ' \t\r'), '[ \t]+')".replace(r"\t", "\t")
     return _quoted_split(file.separator, plain) if file.has_quotes else plain
@@ -142,13 +144,9 @@ def _quoted_split(separator: str, plain: str) -> str:
     if separator == BLANK_RUNS:
         text, sep, empty, one = r"' ' || trim(text, ' \t\r')".replace(r"\t", "\t"), "[ \t]+", "", " \t"
     else:
-        text, sep, empty = f"{_literal(separator)} || text", re.escape(separator), "|"
+        text, sep, empty = f"{literal_sql(separator)} || text", re.escape(separator), "|"
         one = sep
     field = f'(?:"(?:[^"]|"")*"|[^"{one}][^{one}]*{empty})'
     return f"""CASE WHEN NOT contains(text, '"') THEN {plain}
-        WHEN regexp_full_match({text}, {_literal(f"(?:{sep}{field})+")})
-        THEN regexp_extract_all({text}, {_literal(f"{sep}({field})")}, 1) END"""
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+        WHEN regexp_full_match({text}, {literal_sql(f"(?:{sep}{field})+")})
+        THEN regexp_extract_all({text}, {literal_sql(f"{sep}({field})")}, 1) END"""

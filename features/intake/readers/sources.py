@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -194,6 +194,25 @@ def unite_sources(sources: Sequence[RawRows]) -> list[RawRows]:
         for key, selects in alike.items()
         for start in range(0, len(selects), _UNITED_SOURCES)
     ]
+
+
+def source_notes(sources: Sequence[RawRows]) -> Iterator[str]:
+    """Yield what was found out about the sources, each once."""
+    files: dict[str, list[str]] = {}
+    for source in sources:
+        for note in source.notes:
+            files.setdefault(note, []).append(source.file)
+    for note, named in files.items():
+        others = f" and {len(named) - 1} more" if len(named) > 1 else ""
+        yield f"{named[0]}{others}: {note}."
+
+
+def drop_tables(connection: duckdb.DuckDBPyConnection, *, prefix: str, keep: Collection[str]) -> None:
+    """Drop the tables whose names begin with a prefix, but for some."""
+    tables = connection.execute("SELECT table_name FROM duckdb_tables() WHERE starts_with(table_name, ?)", [prefix])
+    for (table,) in tables.fetchall():
+        if table not in keep:
+            connection.execute(f'DROP TABLE "{table}"')
 
 
 def insert_checked(

@@ -13,6 +13,7 @@ from features.errors import EmptySourceError, InputError
 from features.intake.readers.delimited import field_sql, register_records
 from features.intake.readers.files import PARQUET_SUFFIXES, FoundFile
 from features.intake.readers.text import prepare_text
+from features.intake.values.texts import literal_sql
 from features.settings import Reading
 
 
@@ -95,7 +96,7 @@ def _open_text(found: FoundFile, reading: Reading, connection: duckdb.DuckDBPyCo
 
 
 def _open_parquet(found: FoundFile, connection: duckdb.DuckDBPyConnection) -> Table:
-    rows = f"read_parquet({_literal(escape(str(found.path)))}, file_row_number=true, hive_partitioning=false)"
+    rows = f"read_parquet({literal_sql(escape(str(found.path)))}, file_row_number=true, hive_partitioning=false)"
     try:
         described = connection.execute(f"DESCRIBE SELECT * EXCLUDE (file_row_number) FROM {rows}").fetchall()
     except duckdb.Error:
@@ -121,7 +122,7 @@ def _hash(columns: Sequence[Column]) -> str:
 def _key_columns(file: FoundFile, names: Sequence[str]) -> list[Column]:
     """Return the columns that folders name, unless the file has one of that name itself."""
     return [
-        Column(key, "NULL::VARCHAR" if value is None else _literal(value))
+        Column(key, "NULL::VARCHAR" if value is None else literal_sql(value))
         for key, value in file.keys.items()
         if key not in names
     ]
@@ -130,10 +131,6 @@ def _key_columns(file: FoundFile, names: Sequence[str]) -> list[Column]:
 def _spill_folder(connection: duckdb.DuckDBPyConnection) -> Path:
     """Return where the database spills to, which lasts as long as it does."""
     return Path(connection.execute("SELECT current_setting('temp_directory')").fetchall()[0][0])
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _identifier(name: str) -> str:

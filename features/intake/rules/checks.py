@@ -8,6 +8,7 @@ whatever its sign; of another row that is or may be an order, the sign says it.
 # ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
 
 from collections.abc import Collection, Mapping
+from datetime import date
 
 from features.intake.quarantine import REASONS, VALUE_CLASSES
 from features.intake.readers.sources import RawRows
@@ -16,11 +17,14 @@ from features.intake.values.dates import local_sql, stamp_text_sql, utc_sql
 from features.intake.values.numbers import micros_sql, plain_number_sql
 from features.intake.values.texts import text_sql
 from features.intake.values.zones import FIRST_DAY, LAST_DAY, MICROS_PER_DAY, Clock, load_clock
+from features.snapshot import to_day
 
 MAX_AMOUNT_MICROS = 1_000_000_000 * 1_000_000
 MAX_CUSTOMER_MICROS = 9_000 * MAX_AMOUNT_MICROS  # what one customer's orders may sum to: exact in 64 bits
 FIRST_DAY_NUMBER = 0
 LAST_DAY_NUMBER = (LAST_DAY - FIRST_DAY).days
+
+_TOLERATED_DAYS_AHEAD = 1  # somewhere it is tomorrow already
 
 ACCEPTED = ("order", "guest", "other_event", "repeat")
 FATES = (*ACCEPTED, *(reason.code for reason in REASONS))
@@ -29,6 +33,11 @@ _TEXTS = ("order_id", "refund_of", "channel", "category", "currency")
 _MEASURES = ("quantity", "cost")
 _FLOATS = {"DOUBLE"}  # not FLOAT: the shortest decimal of 32 bits is lost in 64
 _EXACT = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
+
+
+def find_last_day(today: date | None) -> int:
+    """Return the last day number on which something can have happened; without a today, every date passes."""
+    return LAST_DAY_NUMBER if today is None else to_day(today) + _TOLERATED_DAYS_AHEAD
 
 
 def checked_columns(given: Collection[str]) -> dict[str, str]:
@@ -176,21 +185,31 @@ def _fate_sql(last_day: int) -> str:
 
 
 def _value_class_sql() -> str:
-    text = "amount::VARCHAR"
     return f"""CASE
         WHEN fate IN ({_listed(ACCEPTED)}) THEN NULL
         WHEN fault IN ({_listed(VALUE_CLASSES)}) THEN fault
         WHEN fault IS NOT NULL THEN 'unreadable'
-        WHEN starts_with(fate, 'missing_') THEN 'empty'
-        WHEN fate = 'amount_out_of_range' THEN 'huge'
-        WHEN fate = 'future_date' THEN 'date'
-        WHEN fate = 'bad_date' THEN
+        ELSE {bad_value_class_sql("fate", "amount::VARCHAR")} END"""
+
+
+def bad_value_class_sql(reason: str, number: str) -> str:
+    """Return the SQL of the class of the value at fault in a row that could be read.
+
+    Args:
+        reason: The column of the reason code; `us` and `stamp` are columns beside it.
+        number: The text of the number that may be at fault.
+    """
+    return f"""CASE
+        WHEN starts_with({reason}, 'missing_') THEN 'empty'
+        WHEN {reason} = 'amount_out_of_range' THEN 'huge'
+        WHEN {reason} = 'future_date' THEN 'date'
+        WHEN {reason} = 'bad_date' THEN
             CASE WHEN us IS NOT NULL THEN 'date' WHEN regexp_full_match(stamp::VARCHAR, '[0-9.]+') THEN 'number'
             ELSE 'text' END
-        WHEN regexp_full_match(lower({text}), '[+-]?(nan|inf|infinity)') THEN 'not finite'
-        WHEN regexp_full_match({text}, '[+-]?[0-9.]*[0-9][0-9.]*') THEN 'number with points'
-        WHEN regexp_full_match({text}, '[+-]?[0-9.,]*[0-9][0-9.,]*') THEN 'number with comma'
-        WHEN regexp_matches({text}, '[0-9]') THEN 'number with text'
+        WHEN regexp_full_match(lower({number}), '[+-]?(nan|inf|infinity)') THEN 'not finite'
+        WHEN regexp_full_match({number}, '[+-]?[0-9.]*[0-9][0-9.]*') THEN 'number with points'
+        WHEN regexp_full_match({number}, '[+-]?[0-9.,]*[0-9][0-9.,]*') THEN 'number with comma'
+        WHEN regexp_matches({number}, '[0-9]') THEN 'number with text'
         ELSE 'text' END"""
 
 

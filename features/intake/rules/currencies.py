@@ -10,6 +10,7 @@ import duckdb
 from features.errors import InputError
 from features.intake.rules.checks import MAX_AMOUNT_MICROS
 from features.intake.values.rates import load_rates, with_rates_sql
+from features.intake.values.texts import literal_sql
 from features.settings import OrdersSettings
 
 _SHOWN_CURRENCIES = 5
@@ -100,7 +101,7 @@ def _convert(
 
 def _converted_sql(checked: str, columns: Collection[str], rates: str, *, only: str | None) -> str:
     """Return the SELECT of the converted rows, in their columns; `only` is what an empty currency is."""
-    code = "currency" if only is None else f"coalesce(currency, {_literal(only)})"
+    code = "currency" if only is None else f"coalesce(currency, {literal_sql(only)})"
     rows = _at_rates_sql(f"SELECT * REPLACE ({code} AS currency) FROM {checked}", "amount_micros", rates)
     if "cost_micros" in columns:
         rows = _at_rates_sql(rows, "cost_micros", rates)
@@ -119,7 +120,3 @@ def _converted_sql(checked: str, columns: Collection[str], rates: str, *, only: 
 def _at_rates_sql(rows: str, column: str, rates: str) -> str:
     converted = with_rates_sql(f"SELECT *, {column} AS micros FROM ({rows})", rates)
     return f"SELECT * EXCLUDE (micros, converted_micros) REPLACE (converted_micros AS {column}) FROM ({converted})"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

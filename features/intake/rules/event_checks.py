@@ -7,9 +7,9 @@ Each row comes out with its parsed values and, where it is refused, with the fir
 
 from collections.abc import Mapping
 
-from features.intake.quarantine import Reason
+from features.intake.quarantine import LINE_REASONS, Reason
 from features.intake.readers.sources import RawRows
-from features.intake.rules.checks import FIRST_DAY_NUMBER, LAST_DAY_NUMBER, MAX_AMOUNT_MICROS
+from features.intake.rules.checks import FIRST_DAY_NUMBER, LAST_DAY_NUMBER, MAX_AMOUNT_MICROS, bad_value_class_sql
 from features.intake.rules.event_types import (
     MARKETING_COST,
     ORDER_LIKE,
@@ -28,18 +28,7 @@ _NUMBER_REMEDY = "Write it as 1234.50, or set number_format in lifestage.toml un
 
 # In the order in which they are tried: a row gets the first that applies.
 EVENT_REASONS: tuple[Reason, ...] = (
-    Reason(
-        "unreadable_row",
-        "",
-        "the line cannot be read: its quotes do not match, or its text is damaged",
-        "Write the file again as UTF-8, with every quote closed and quotes inside a value doubled.",
-    ),
-    Reason(
-        "wrong_number_of_columns",
-        "",
-        "the line has more or fewer values than the header has names",
-        "Put quotes around values that hold the separator, and write one value per column.",
-    ),
+    *LINE_REASONS,
     Reason("missing_occurred_at", "occurred_at", "the date is empty", "Give the date of the event."),
     Reason("bad_date", "occurred_at", "the date cannot be read, or lies outside 1970 to 2099", _DATE_REMEDY),
     Reason(
@@ -151,17 +140,7 @@ def _reason_sql(last_day: int) -> str:
         END"""
 
 
-_VALUE_CLASS = """CASE
+_VALUE_CLASS = f"""CASE
         WHEN reason IS NULL THEN NULL
         WHEN fault IS NOT NULL THEN fault
-        WHEN starts_with(reason, 'missing_') THEN 'empty'
-        WHEN reason = 'amount_out_of_range' THEN 'huge'
-        WHEN reason = 'future_date' THEN 'date'
-        WHEN reason = 'bad_date' THEN
-            CASE WHEN us IS NOT NULL THEN 'date' WHEN regexp_full_match(stamp::VARCHAR, '[0-9.]+') THEN 'number'
-            ELSE 'text' END
-        WHEN regexp_full_match(lower(value), '[+-]?(nan|inf|infinity)') THEN 'not finite'
-        WHEN regexp_full_match(value, '[+-]?[0-9.]*[0-9][0-9.]*') THEN 'number with points'
-        WHEN regexp_full_match(value, '[+-]?[0-9.,]*[0-9][0-9.,]*') THEN 'number with comma'
-        WHEN regexp_matches(value, '[0-9]') THEN 'number with text'
-        ELSE 'text' END"""
+        ELSE {bad_value_class_sql("reason", "value")} END"""

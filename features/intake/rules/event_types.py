@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib import resources
 
 from features.errors import SettingsError
-from features.intake.values.texts import BLANKS
+from features.intake.values.texts import BLANKS, literal_sql
 
 ORDER_LIKE = ("purchase", "refund")  # read with the orders, not with the events
 MARKETING_COST = "marketing_cost"
@@ -61,7 +61,7 @@ def plain_type(name: str) -> str:
 
 def list_sql(names: Iterable[str]) -> str:
     """Return the SQL list of names."""
-    return "[" + ", ".join("'" + name.replace("'", "''") + "'" for name in names) + "]"
+    return f"[{', '.join(map(literal_sql, names))}]"
 
 
 def is_in_sql(column: str, names: Iterable[str]) -> str:

@@ -4,6 +4,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 
 import duckdb
 
@@ -41,6 +42,7 @@ class NumberFormat:
         return f"translate({column}, '{_escaped(marks)}', '{point}')" if marks else column
 
 
+_MICRO = Decimal("0.000001")
 AMBIGUOUS = "1234"  # whole numbers only: a point may part thousands or decimals, and nothing says which
 
 # Keyed by how 1234.50 is written.
@@ -97,6 +99,19 @@ def micros_sql(plain: str) -> str:
     The decimal is exact; below the largest amount the product errs by less than a quarter, so rounding restores it.
     """
     return f"round(try_cast({plain} AS DECIMAL(18, 6))::DOUBLE * 1e6)::BIGINT"
+
+
+def nearest_micros(value: Decimal | float, *, limit: int) -> int | None:
+    """Round half away from zero to millionths; a float counts as the shortest decimal that names it.
+
+    Returns:
+        The millionths; something beyond the limit for what is, and None for what is no finite number.
+    """
+    exact = value if isinstance(value, Decimal) else Decimal(repr(value))
+    if not exact.is_finite():
+        return None
+    beyond = Decimal(limit) * _MICRO + 1
+    return int(min(max(exact, -beyond), beyond).quantize(_MICRO, rounding=ROUND_HALF_UP).scaleb(6))
 
 
 def _holds_any(

@@ -11,7 +11,7 @@ from features.intake.readers.columns import ColumnNames
 from features.intake.readers.sources import RawRows, find_sources, open_source
 from features.intake.values.dates import local_sql, stamp_text_sql, utc_sql
 from features.intake.values.numbers import plain_number_sql
-from features.intake.values.texts import text_sql
+from features.intake.values.texts import literal_sql, text_sql
 from features.intake.values.zones import MICROS_PER_DAY
 from features.settings import Reading
 
@@ -58,7 +58,7 @@ def load_rates(path: Path | str, connection: duckdb.DuckDBPyConnection, *, curre
     if others:
         raise InputError(f"{path} names more than one file of rates.", remedy="Give the rates in one file.")
     raw = open_source(source, connection, names=_RATE_COLUMNS, name=name)
-    table, own = f"{name}_rates", _literal(currency.upper())
+    table, own = f"{name}_rates", literal_sql(currency.upper())
     _load_checked(raw, own, connection, into=f"{name}_read")
     connection.execute(f"""
         CREATE TEMP TABLE {table} AS
@@ -120,7 +120,3 @@ def _checked_sql(raw: RawRows, own: str) -> str:
             WHEN rate_picos <> first_value(rate_picos) OVER (PARTITION BY currency, day ORDER BY line) THEN 'second'
             END AS fault
         FROM ({values})"""
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

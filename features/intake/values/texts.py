@@ -1,6 +1,11 @@
-"""The text of a value, as SQL: what counts as blank around it, and what as none."""
+"""Texts as SQL: literals; what counts as blank around a value, and what as none."""
 
 BLANKS = " \t\r\n\v\f\u00a0"
+
+
+def literal_sql(text: str) -> str:
+    """Return the SQL literal of a text."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def text_sql(column: str, kind: str) -> str:
