@@ -4,11 +4,12 @@ Translating some sixty narwhals expressions takes longer than computing them on 
 query is kept, with a source that is filled in at each call.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import narwhals as nw
 import polars as pl
+from polars.io.plugins import register_io_source
 
 Change = Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]]
 
@@ -47,3 +48,15 @@ class _Query:
             return self._lazy.collect()
         finally:
             self._frame = self._nothing
+
+
+def columns_read(change: Change, schema: pl.Schema) -> frozenset[str]:
+    """Return which columns of a frame a change reads, as the query planner sees it."""
+    read: set[str] = set()
+
+    def source(with_columns: list[str] | None, *_: object) -> Iterator[pl.DataFrame]:
+        read.update(schema if with_columns is None else with_columns)
+        yield pl.DataFrame(schema=schema).select(read)
+
+    change(nw.from_native(register_io_source(source, schema=schema))).to_native().collect()
+    return frozenset(read)

@@ -9,13 +9,14 @@ import polars as pl
 
 from features.catalogue import MICRO_UNITS, MICROS, Count, Feature
 from features.compiled import Compiled
+from features.customer_rows import CustomerRows, is_local, read_customers
 from features.lifecycle import stages
 from features.lifecycle.stages import StageRule, with_stage_marks
 from features.order_days import build_order_days
 from features.records import Records
 from features.reduce import filled_row, reduce_rows, restored, starts_of
 from features.snapshot import Snapshot
-from features.sorted_days import Chunk, build_chunk, in_order, is_local, read_customers
+from features.sorted_days import Chunk, build_chunk, in_order
 from features.windows import PARTITIONED, SORTED
 
 
@@ -71,7 +72,7 @@ def _build_locally(records: Records, snapshots: Sequence[Snapshot], plan: Plan) 
     """Reduce sorted order days chunk by chunk; the other logs, which need no rhythm, are aggregated whole."""
     others = [_collect_logs(records, snapshot, plan) for snapshot in snapshots]
 
-    def tables_of(rows: pl.DataFrame) -> list[list[pl.DataFrame]]:
+    def tables_of(rows: CustomerRows) -> list[list[pl.DataFrame]]:
         read = build_chunk(rows)
         chunk = read if plan.rule is None else read.mark(partial(with_stage_marks, rule=plan.rule, windows=SORTED))
         return [list(_chunk_tables(chunk, at, plan, other)) for at, other in zip(snapshots, others, strict=True)]

@@ -66,7 +66,7 @@ def _min(values: Ints, starts: Ints) -> Ints:
 def _median(values: Ints, starts: Ints) -> npt.NDArray[np.float64]:
     """Sort each customer's values, nulls last, and take the middle."""
     present = values != _LEAST
-    n_present = np.add.reduceat(present.astype(np.int64), starts)
+    n_present = _sum(present.astype(np.int64), starts)
     owner = np.repeat(np.arange(starts.size), np.diff(starts, append=values.size))
     ordered = _sorted_within(owner, np.where(present, values, int(values.max())))
     low = starts + np.maximum(n_present - 1, 0) // 2

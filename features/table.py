@@ -6,6 +6,7 @@ from functools import lru_cache
 import polars as pl
 
 from features.catalogue import Count, Feature, supported
+from features.compiled import columns_read
 from features.groups import basket, channel, events, frequency, refunds, rfm, rhythm, season, tenure, value
 from features.lifecycle import stages
 from features.lifecycle.stages import StageRule, assign_stage
@@ -80,7 +81,7 @@ def build_stage_tables(records: Records, snapshots: Sequence[Snapshot], *, rule:
     Returns:
         Per cutoff, one row per customer with an order before it, sorted by `customer_id`, and `stage`.
     """
-    tables = build_tables(Records(records.orders), snapshots, _stage_plan(rule))
+    tables = build_tables(Records(records.orders), snapshots, _plan_of(("frequency",), rule))
     return [
         table.select("customer_id", stage=assign_stage(at_day=snapshot.cutoff_day)[0])
         for table, snapshot in zip(tables, snapshots, strict=True)
@@ -101,14 +102,12 @@ def _plan(
 @lru_cache(maxsize=16)
 def _plan_of(names: tuple[str, ...], rule: StageRule | None) -> Plan:
     features = tuple(_BY_NAME[name] for name in names)
-    needs = {need for feature in features for need in feature.needs}
-    counts = tuple(count for count in _COUNTS if needs.issuperset(count.needs))
+    read = columns_read(
+        lambda counted: counted.select(feature.value.alias(feature.name) for feature in features),
+        pl.Schema({count.name: pl.Float64 if count.how == "median" else pl.Int64 for count in _COUNTS}),
+    )
+    counts = tuple(count for count in _COUNTS if count.name in read or count is rfm.COUNTS[0])  # one at least
     return Plan(features, counts if rule is None else (*counts, *stages.COUNTS), rule)
-
-
-@lru_cache(maxsize=16)
-def _stage_plan(rule: StageRule) -> Plan:
-    return Plan((_BY_NAME["frequency"],), (*rfm.COUNTS, *stages.COUNTS), rule)
 
 
 def _with_stages(table: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:

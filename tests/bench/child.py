@@ -1,4 +1,4 @@
-"""One measured piece of work in a process of its own: `python -m tests.bench.child ours|lifetimes FILE [LIMIT]`."""
+"""One measured piece of work in a process of its own: `python -m tests.bench.child ours|lifetimes FILE LIMIT N`."""
 
 import json
 import resource
@@ -11,17 +11,19 @@ from pathlib import Path
 from tests.bench.orders import CUTOFF_DAY
 
 
-def build_ours(path: Path, memory_limit: str | None) -> Callable[[], object]:
-    """Prepare our feature table over a file of orders."""
+def build_ours(path: Path, memory_limit: str | None, n_features: int | None) -> Callable[[], object]:
+    """Prepare our feature table over a file of orders: all features that it supports, or the first so many."""
     from features.engine import connect
     from features.records import Records
     from features.snapshot import Snapshot
-    from features.table import build_feature_table
+    from features.table import FEATURES, build_feature_table
+
+    features = None if n_features is None else [f for f in FEATURES if not f.needs][:n_features]
 
     def build() -> object:
         with connect(memory_limit=memory_limit) as connection:
             records = Records.wrap(connection.read_parquet(str(path)))
-            return build_feature_table(records, Snapshot(CUTOFF_DAY))
+            return build_feature_table(records, Snapshot(CUTOFF_DAY), features=features)
 
     return build
 
@@ -58,8 +60,11 @@ def peak_mib() -> float:
 
 def main() -> None:
     """Do the work, and print what it took."""
-    name, path, limit = sys.argv[1], Path(sys.argv[2]), sys.argv[3] or None
-    work = build_ours(path, limit) if name == "ours" else build_lifetimes(path)
+    name, path, limit, n_features = sys.argv[1:]
+    if name == "ours":
+        work = build_ours(Path(path), limit or None, int(n_features) if n_features else None)
+    else:
+        work = build_lifetimes(Path(path))
     start = time.perf_counter()
     work()
     seconds = time.perf_counter() - start

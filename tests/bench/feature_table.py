@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ BASE_ORDERS = 1_000_000
 MAX_PEAK_MIB = 2048.0
 
 _ROOT = Path(__file__).resolve().parents[2]
-_ORDERS_WORTH_ROUNDS = 2_000_000
+_N_CHOSEN = 40  # of the catalogue, from its beginning: what a model of its own choice may read
 
 
 @dataclass(slots=True)
@@ -26,17 +26,20 @@ class Side:
         name: As `tests.bench.child` knows it.
         orders: The Parquet file.
         memory_limit: Cap of the query engine, for ours.
+        n_features: How many, for ours; None for all that orders alone support.
         peak_mib: The highest memory of any run so far.
     """
 
     name: Literal["ours", "lifetimes"]
     orders: Path
     memory_limit: str | None = None
+    n_features: int | None = None
     peak_mib: float = 0.0
 
     def run(self) -> float:
         """Run it in a process of its own, and return the seconds that it took there."""
-        command = [sys.executable, "-m", "tests.bench.child", self.name, str(self.orders), self.memory_limit or ""]
+        values = (self.orders, self.memory_limit or "", self.n_features or "")
+        command = [sys.executable, "-m", "tests.bench.child", self.name, *map(str, values)]
         done = subprocess.run(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True, check=True)
         measured = json.loads(done.stdout)
         self.peak_mib = max(self.peak_mib, measured["peak_mib"])
@@ -48,12 +51,14 @@ def run(workspace: Workspace) -> list[Row]:
     """Measure time and memory, and above a million orders how both grow."""
     n = workspace.n_orders
     ours = Side("ours", workspace.order_file(n), workspace.memory_limit)
+    chosen = replace(ours, n_features=_N_CHOSEN)
     lifetimes = Side("lifetimes", ours.orders)
-    seconds, theirs = race(ours.run, lifetimes.run, rounds=ROUNDS if n <= _ORDERS_WORTH_ROUNDS else 1)
+    seconds_chosen, theirs = race(chosen.run, lifetimes.run)
+    seconds = min(ours.run() for _ in range(ROUNDS))
     n_features = sum(not feature.needs for feature in FEATURES)  # the file holds orders alone
-    work = f"feature table, {n_features} features, {n:,} orders"
     rows = [
-        Row(work, seconds, "lifetimes summary", theirs, "s", "≤ 0.25"),
+        Row(f"{_N_CHOSEN} features, {n:,} orders", seconds_chosen, "lifetimes summary", theirs, "s", "≤ 0.25"),
+        Row(f"{n_features} features, {n:,} orders", seconds, "lifetimes summary", theirs, "s"),
         Row("  peak memory", ours.peak_mib, "2 GiB", MAX_PEAK_MIB, "MiB", "≤ 1"),
         Row("  peak memory", ours.peak_mib, "lifetimes summary", lifetimes.peak_mib, "MiB"),
     ]

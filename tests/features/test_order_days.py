@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import sorted_days
+from features import customer_rows
 from features.catalogue import MICROS
+from features.customer_rows import read_customers
 from features.order_days import build_order_days
 from features.records import Records
 from features.snapshot import Snapshot
-from features.sorted_days import build_chunk, read_customers
+from features.sorted_days import build_chunk
 from tests.histories import CUTOFF_DAY, Shop, build_orders, build_records, build_shop, dated, shops
 
 
@@ -57,19 +58,22 @@ def test_refunds_lower_values_alone(shop: Shop) -> None:
     assert (days["value_micros"] >= 0).all()
 
 
-@given(shops(), st.integers(-500, 200), st.integers(0, 400), st.sampled_from([1, 2, 250_000]))
+@given(shops(), st.integers(-500, 200), st.integers(0, 400), st.sampled_from([(1, 9), (2, 0), (250_000, 2**24)]))
 @settings(deadline=None)
-def test_chunks(engine: duckdb.DuckDBPyConnection, shop: Shop, shift: int, later_days: int, n_rows: int) -> None:
+def test_chunks(
+    engine: duckdb.DuckDBPyConnection, shop: Shop, shift: int, later_days: int, chunks: tuple[int, int]
+) -> None:
     """Order days read along sorted rows, up to a later day, are at the cutoff those that any engine builds."""
     snapshot = Snapshot(CUTOFF_DAY + shift)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sorted_days, "CHUNK_ROWS", n_rows)
+        patch.setattr(customer_rows, "CHUNK_ROWS", chunks[0])
+        patch.setattr(customer_rows, "MAX_ROWS", chunks[1])
         read = read_customers(build_records(shop, engine), end_day=snapshot.cutoff_day + later_days)
-        chunks = [build_chunk(rows) for rows in read]
+        built = [build_chunk(rows) for rows in read]
     expected = _order_days(build_records(shop, engine), snapshot.cutoff_day).drop("next_day")
     found = [
         chunk.at(snapshot).with_columns(customer_id=chunk.customer_ids.gather(chunk.at(snapshot)["_customer"]))
-        for chunk in chunks
+        for chunk in built
     ]
     rows = [row for days in found for row in days.select(expected.columns).iter_rows()]
     assert rows == expected.rows()

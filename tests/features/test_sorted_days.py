@@ -10,23 +10,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import sorted_days
+from features import customer_rows
 from features.catalogue import MICROS
+from features.customer_rows import is_local, read_customers
 from features.records import Records
 from features.snapshot import Snapshot
-from features.sorted_days import Chunk, build_chunk, in_order, is_local, read_customers
+from features.sorted_days import Chunk, build_chunk, in_order
 from features.table import build_customer_table, build_feature_table
 from tests.histories import CUTOFF_DAY, SHOP_RULE, Shop, build_orders, build_records, exact_bytes, shops
 
 SNAPSHOT = Snapshot(CUTOFF_DAY, 90)
 
 
-@given(shops(max_customers=4), st.integers(1, 12))
+@given(shops(max_customers=4), st.integers(1, 12), st.sampled_from([0, 2**24]))
 @settings(deadline=None)
-def test_whole_customers(engine: duckdb.DuckDBPyConnection, shop: Shop, n_rows: int) -> None:
+def test_whole_customers(engine: duckdb.DuckDBPyConnection, shop: Shop, n_rows: int, max_rows: int) -> None:
     """Whatever the batches, each customer lies in one chunk, and chunks come in the sequence of customers."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sorted_days, "CHUNK_ROWS", n_rows)
+        patch.setattr(customer_rows, "CHUNK_ROWS", n_rows)
+        patch.setattr(customer_rows, "MAX_ROWS", max_rows)
         chunks = _chunks(build_records(shop, engine))
     ids = [customer_id for chunk in chunks for customer_id in chunk.customer_ids]
     assert ids == sorted(set(shop["orders"].filter(pl.col("day") < CUTOFF_DAY)["customer_id"]))
@@ -34,9 +36,11 @@ def test_whole_customers(engine: duckdb.DuckDBPyConnection, shop: Shop, n_rows: 
         assert set(chunk.days["_customer"]) == set(range(len(chunk.customer_ids)))
 
 
-def test_border(engine: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("max_rows", [0, 2**24])
+def test_border(engine: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, max_rows: int) -> None:
     """A customer whose days span several batches, after and before others, is one row and right."""
-    monkeypatch.setattr(sorted_days, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(customer_rows, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(customer_rows, "MAX_ROWS", max_rows)
     rows = [("a", CUTOFF_DAY - 9, MICROS), *(("b", CUTOFF_DAY - age, MICROS) for age in range(1, 12))]
     orders = build_orders([*rows, ("c", CUTOFF_DAY - 3, MICROS), ("d", CUTOFF_DAY - 2, MICROS)])
     table = build_feature_table(build_records(orders, engine), SNAPSHOT)
@@ -54,7 +58,7 @@ def test_large_customer(engine: duckdb.DuckDBPyConnection, monkeypatch: pytest.M
     rows = [("b", CUTOFF_DAY - 1 - i % 5_000, (1 + i % 7) * MICROS) for i in range(10_000)]
     orders = build_orders([("a", CUTOFF_DAY - 1, 1), *rows, ("c", CUTOFF_DAY - 1, 1)])
     expected = build_customer_table(build_records(orders), SNAPSHOT, rule=SHOP_RULE)
-    monkeypatch.setattr(sorted_days, "CHUNK_ROWS", n_rows)
+    monkeypatch.setattr(customer_rows, "CHUNK_ROWS", n_rows)
     found = build_customer_table(build_records(orders, engine), SNAPSHOT, rule=SHOP_RULE)
     assert exact_bytes(found) == exact_bytes(expected)
     large = found.filter(customer_id="b").row(0, named=True)

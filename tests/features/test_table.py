@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import plan, sorted_days
+from features import customer_rows, plan
 from features.catalogue import MICROS, supported
 from features.lifecycle.stages import StageRule
 from features.offers import find_offers
@@ -44,7 +44,7 @@ from tests.histories import (
 )
 
 SNAPSHOT = Snapshot(CUTOFF_DAY, 90)
-CHUNK_ROWS = st.sampled_from([1, 2, 3, 7, 250_000])
+CHUNKS = st.tuples(st.sampled_from([1, 2, 3, 7, 250_000]), st.sampled_from([0, 2**24]))
 CUTOFF_DAYS = st.lists(st.integers(CUTOFF_DAY - 600, CUTOFF_DAY + 300), min_size=1, max_size=3)
 
 
@@ -57,9 +57,10 @@ def _customers(records: Records, rule: StageRule = SHOP_RULE) -> bytes:
 
 
 @contextmanager
-def _chunks_of(n_rows: int) -> Iterator[None]:
+def _chunks_of(n_rows: int, max_grouped_rows: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sorted_days, "CHUNK_ROWS", n_rows)
+        patch.setattr(customer_rows, "CHUNK_ROWS", n_rows)
+        patch.setattr(customer_rows, "MAX_ROWS", max_grouped_rows)
         yield
 
 
@@ -71,12 +72,12 @@ def _computed_anywhere() -> Iterator[None]:
         yield
 
 
-@given(shops(), CHUNK_ROWS)
+@given(shops(), CHUNKS)
 @settings(deadline=None)
-def test_chunks(engine: duckdb.DuckDBPyConnection, shop: Shop, n_rows: int) -> None:
-    """DuckDB, read in chunks of one row or of all, and Polars give the same bytes for any records."""
+def test_chunks(engine: duckdb.DuckDBPyConnection, shop: Shop, chunks: tuple[int, int]) -> None:
+    """DuckDB, grouped in memory or sorted, in chunks of one row or of all, and Polars give the same bytes."""
     expected = _customers(build_records(shop))
-    with _chunks_of(n_rows):
+    with _chunks_of(*chunks):
         assert _customers(build_records(shop, engine)) == expected
 
 
@@ -100,12 +101,12 @@ def test_anywhere_in_database(engine: duckdb.DuckDBPyConnection, shop: Shop) -> 
 
 
 @pytest.mark.slow
-@given(shops(), CUTOFF_DAYS, CHUNK_ROWS)
+@given(shops(), CUTOFF_DAYS, CHUNKS)
 @settings(deadline=None)
-def test_many_cutoffs(engine: duckdb.DuckDBPyConnection, shop: Shop, days: list[int], n_rows: int) -> None:
+def test_many_cutoffs(engine: duckdb.DuckDBPyConnection, shop: Shop, days: list[int], chunks: tuple[int, int]) -> None:
     """Many cutoffs in one pass give what each gives alone: customers, whatever the sequence, repeated or not."""
     snapshots = [Snapshot(day, 30) for day in days]
-    with _chunks_of(n_rows):
+    with _chunks_of(*chunks):
         together = build_customer_tables(build_records(shop, engine), snapshots, rule=SHOP_RULE, features=FEATURES)
     alone = [build_customer_table(build_records(shop), at, rule=SHOP_RULE, features=FEATURES) for at in snapshots]
     assert [*map(exact_bytes, together)] == [*map(exact_bytes, alone)]
@@ -157,8 +158,9 @@ def test_cdnow(engine: duckdb.DuckDBPyConnection, cdnow_orders: pl.DataFrame, en
     relations = [engine.from_arrow(half.to_arrow()) for half in halves]
     expected = exact_bytes(build_customer_table(build_records(cdnow_orders), snapshot, rule=SHOP_RULE))
     united = Records.wrap(relations[0].union(relations[1]))
-    with _chunks_of(1_000):
-        assert exact_bytes(build_customer_table(united, snapshot, rule=SHOP_RULE)) == expected
+    for max_grouped_rows in (0, 2**24):
+        with _chunks_of(1_000, max_grouped_rows):
+            assert exact_bytes(build_customer_table(united, snapshot, rule=SHOP_RULE)) == expected
     with _computed_anywhere():
         assert exact_bytes(build_customer_table(united, snapshot, rule=SHOP_RULE)) == expected
 

@@ -1,0 +1,128 @@
+"""Grouping millions of rows by customer and day, in memory: sorts of numbers in place of a sort of texts.
+
+A key of 64 bits ends in the number of its row, so that sorting keys carries the rows along. Rows of a customer are
+brought together by a hash of the text; then the texts are sorted, each once, and the rows by the rank of their text.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.reduce import Ints
+
+Keys = npt.NDArray[np.uint64]
+Flags = npt.NDArray[np.bool_]
+
+_ROW_BITS, _DAY_BITS = 24, 16
+_HASH_BITS = 64 - _ROW_BITS  # of the hash, in the first keys
+_CHECK_SEED = 1
+
+MAX_ROWS = 2**_ROW_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedRows:
+    """Rows in the order of customer and day; their columns stay where they are.
+
+    Args:
+        customer_ids: Sorted, each once.
+        starts: Where the rows of each customer begin; and the number of rows.
+        keys: In order; of each row the number of its customer, its day since `first_day`, and its own number.
+        first_day: The earliest day of all.
+        columns: The other columns, as they came.
+    """
+
+    customer_ids: pl.Series
+    starts: Ints
+    keys: Keys
+    first_day: int
+    columns: Mapping[str, Ints]
+
+    def of_customers(self, first: int, last: int) -> tuple[Flags, dict[str, Ints]]:
+        """Return the rows of customers number `first` to before `last`: whether each begins a customer; the columns."""
+        begin, end = self.starts[first], self.starts[last]
+        begins = np.zeros(end - begin, dtype=np.bool_)
+        begins[self.starts[first:last] - begin] = True
+        keys = self.keys[begin:end]
+        day = (keys >> _ROW_BITS & (2**_DAY_BITS - 1)).astype(np.int64) + self.first_day
+        row = _row_of(keys)
+        return begins, {"day": day} | {name: values[row] for name, values in self.columns.items()}
+
+
+def group_rows(rows: pl.DataFrame) -> GroupedRows | None:
+    """Group rows by `customer_id` and `day`.
+
+    Args:
+        rows: At least 1 and at most `MAX_ROWS`: `customer_id`, `day`, and other int64 columns.
+
+    Returns:
+        The rows in order; None where days span more than 65,535, or where two customers share a hash of 64 bits.
+    """
+    columns = {name: rows[name].to_numpy() for name in rows.columns if name != "customer_id"}
+    ids = rows["customer_id"]
+    del rows  # the texts are large, and needed only until they are ranked
+    day = columns.pop("day")
+    first_day = int(day.min())
+    if int(day.max()) - first_day >= 2**_DAY_BITS:
+        return None
+    keys, details = _by_hash(ids, (day - first_day).view(np.uint64))
+    is_same = keys[1:] ^ keys[:-1] < MAX_ROWS
+    change = details[1:] ^ details[:-1]
+    is_same &= change < 2**_HASH_BITS
+    if (is_same & (change >= 2**_DAY_BITS)).any():
+        return None
+    starts = np.flatnonzero(np.append([True], ~is_same))
+    sizes = np.diff(starts, append=keys.size)
+    customer_ids = ids.gather(_row_of(keys[starts])).sort()
+    del ids, change, is_same
+    rank = np.argsort(_hash(customer_ids))  # customers stand in the order of their hashes, each with one of its own
+    details &= 2**_DAY_BITS - 1
+    details <<= _ROW_BITS
+    details |= np.repeat(rank.astype(np.uint64) << (_DAY_BITS + _ROW_BITS), sizes)
+    keys &= MAX_ROWS - 1
+    keys |= details
+    keys.sort()
+    ends = np.zeros(rank.size + 1, dtype=np.int64)
+    ends[rank + 1] = sizes
+    return GroupedRows(customer_ids, np.cumsum(ends), keys, first_day, columns)
+
+
+def _by_hash(ids: pl.Series, day: Keys) -> tuple[Keys, Keys]:
+    """Sort rows by the hash of their customer.
+
+    Returns:
+        Keys, in order: the head of the hash, and the number of the row. Details, in that order: the rest of the hash,
+        as much of a second hash, by which unequal customers of equal hash are found out, and the day.
+    """
+    keys = _hash(ids)
+    details = _hash(ids, _CHECK_SEED)
+    details >>= _HASH_BITS
+    details <<= _DAY_BITS
+    details |= keys << _HASH_BITS
+    details |= day
+    keys >>= _ROW_BITS
+    keys <<= _ROW_BITS
+    keys |= np.arange(keys.size, dtype=np.uint64)
+    keys.sort()
+    details = details[_row_of(keys)]
+    is_mixed = keys[1:] ^ keys[:-1] < MAX_ROWS
+    is_mixed &= details[1:] ^ details[:-1] >= 2**_DAY_BITS
+    for head in np.unique(keys[1:][is_mixed] >> _ROW_BITS):  # a handful, among millions
+        first_key = head << _ROW_BITS
+        rows = slice(keys.searchsorted(first_key), keys.searchsorted(first_key | (MAX_ROWS - 1), side="right"))
+        order = np.argsort(details[rows])
+        keys[rows], details[rows] = keys[rows][order], details[rows][order]
+    return keys, details
+
+
+def _hash(ids: pl.Series, seed: int = 0) -> Keys:
+    hashed: Keys = ids.hash(seed).to_numpy(writable=True)
+    return hashed
+
+
+def _row_of(keys: Keys) -> Ints:
+    rows: Ints = (keys & (MAX_ROWS - 1)).view(np.int64)
+    return rows
