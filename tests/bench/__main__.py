@@ -9,7 +9,7 @@ the exit code is 0 unless something broke. Both sides work on the same generated
 one right after the other, and the fastest of a few rounds counts: so a ratio can be compared between machines, while
 seconds cannot. Only a machine that does nothing else gives ratios worth quoting.
 
-    features   All features of one cutoff that orders alone support, against lifetimes'
+    features   Forty features of one cutoff, then all that orders alone support, against lifetimes'
                `summary_data_from_transaction_data` (4 columns). Both read the same Parquet file, each in a fresh
                process; peak memory is that of the whole process. Above a million orders, ours is also
                compared with itself at a million.
