@@ -9,6 +9,7 @@ from tests.features.lifecycle.test_stages import (
     test_since,
 )
 from tests.features.test_catalogue import test_needs_nothing, test_nulls
+from tests.features.test_grouping import test_order
 from tests.features.test_groups import test_refunds_take_only
 from tests.features.test_oracle import test_oracle
 from tests.features.test_order_days import test_chunks as test_chunks_of_days
@@ -48,6 +49,7 @@ __all__ = [
     "test_nulls",
     "test_one_stage",
     "test_oracle",
+    "test_order",
     "test_past_is_fixed",
     "test_reached_where_possible",
     "test_refunds_lower_values_alone",
