@@ -43,7 +43,8 @@ class _Query:
         self._lazy: pl.LazyFrame = change(nw.from_native(source)).to_native()
 
     def run(self, frame: pl.DataFrame) -> pl.DataFrame:
-        self._frame = frame
+        # A column that arrives as one value, repeated, would give -0.0 for 0.0 - 0.0.
+        self._frame = pl.DataFrame(frame.get_columns())
         try:
             return self._lazy.collect()
         finally:

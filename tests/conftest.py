@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from features.engine import connect
 from features.intake.cdnow import load_cdnow_sample
@@ -19,6 +20,9 @@ from training.bundle import Bundle, load_bundle
 from training.models.lifecycle import LifecycleModel
 
 N_CUSTOMERS = 1500
+
+hypothesis_settings.register_profile("tests", max_examples=50)
+hypothesis_settings.load_profile("tests")  # `make soak` loads one of a thousand
 
 
 @pytest.fixture(scope="session")

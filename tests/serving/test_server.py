@@ -65,7 +65,7 @@ def test_start_up_fails(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "scores.db")
     connection.execute("CREATE TABLE scores (customer_id TEXT)")
     connection.close()
-    starting = running_server(tmp_path, insecure_local=True, start_seconds=8)
+    starting = running_server(tmp_path, insecure_local=True, start_seconds=20)
     with pytest.raises(ServingError, match="another version of Lifestage"), starting:
         pass
 

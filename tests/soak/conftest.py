@@ -1,4 +1,4 @@
-"""The profile of the soak: the same properties, ten times as many examples."""
+"""The profile of the soak: the same properties, on a thousand examples each."""
 
 from hypothesis import HealthCheck, settings
 

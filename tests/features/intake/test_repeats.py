@@ -62,7 +62,7 @@ def _outcome(files: list[Path], kind: str) -> object:
         return report.digest, report.n_orders, report.refunds
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(lines=st.lists(_ROW, max_size=14), kind=st.sampled_from(["auto", "lines", "orders"]), data=st.data())
 def test_order_streams_are_sets(
     tmp_path: Path, lines: list[tuple[str, int, int, str, str, str, str, int]], kind: str, data: st.DataObject
