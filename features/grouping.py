@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from features.cores import on_all_cores
 from features.reduce import Ints
 
 Keys = npt.NDArray[np.uint64]
@@ -97,17 +98,19 @@ def _by_hash(ids: pl.Series, day: Keys) -> tuple[Keys, Keys]:
         Keys, in order: the head of the hash, and the number of the row. Details, in that order: the rest of the hash,
         as much of a second hash, by which unequal customers of equal hash are found out, and the day.
     """
-    keys = _hash(ids)
-    details = _hash(ids, _CHECK_SEED)
-    details >>= _HASH_BITS
-    details <<= _DAY_BITS
-    details |= keys << _HASH_BITS
-    details |= day
-    keys >>= _ROW_BITS
-    keys <<= _ROW_BITS
-    keys |= np.arange(keys.size, dtype=np.uint64)
+    keys, details = np.empty(len(ids), dtype=np.uint64), np.empty(len(ids), dtype=np.uint64)
+
+    def fill(part: slice) -> None:
+        hashed = _hash(ids[part])
+        details[part] = _hash(ids[part], _CHECK_SEED) >> _HASH_BITS << _DAY_BITS
+        details[part] |= hashed << _HASH_BITS
+        details[part] |= day[part]
+        hashed &= ~np.uint64(MAX_ROWS - 1)
+        keys[part] = hashed | np.arange(part.start, part.stop, dtype=np.uint64)
+
+    on_all_cores(fill, len(ids))
     keys.sort()
-    details = details[_row_of(keys)]
+    details = _taken(details, keys)
     is_mixed = keys[1:] ^ keys[:-1] < MAX_ROWS
     is_mixed &= details[1:] ^ details[:-1] >= 2**_DAY_BITS
     for head in np.unique(keys[1:][is_mixed] >> _ROW_BITS):  # a handful, among millions
@@ -116,6 +119,17 @@ def _by_hash(ids: pl.Series, day: Keys) -> tuple[Keys, Keys]:
         order = np.argsort(details[rows])
         keys[rows], details[rows] = keys[rows][order], details[rows][order]
     return keys, details
+
+
+def _taken(details: Keys, keys: Keys) -> Keys:
+    """Return the details of the rows that the keys name."""
+    taken = np.empty_like(details)
+
+    def take(part: slice) -> None:
+        taken[part] = details[_row_of(keys[part])]
+
+    on_all_cores(take, keys.size)
+    return taken
 
 
 def _hash(ids: pl.Series, seed: int = 0) -> Keys:

@@ -12,9 +12,6 @@ from features.records import Records
 from features.snapshot import Snapshot
 from features.windows import PARTITIONED, Frame, Windows
 
-_WEEKDAY_OF_DAY_ZERO = 3  # 1970-01-01 was a Thursday; Monday is 0
-_SATURDAY = 5
-
 
 def build_order_days(records: Records, snapshot: Snapshot) -> nw.LazyFrame[Any]:
     """Build the order days known at the cutoff, on any engine.
@@ -55,13 +52,11 @@ def mark_days(days: Frame, windows: Windows) -> Frame:
     """Add what depends on a customer's earlier days alone, and the day that follows.
 
     Adds `order_index` (1 for the first), `gap_days` (null for the first), `next_day` (null for the last),
-    `tenure_days` (since the first), `is_weekend` (0 or 1). Of a longer history, only `next_day` would differ.
+    `tenure_days` (since the first). Of a longer history, only `next_day` would differ.
     """
-    weekday = (nw.col("day") + _WEEKDAY_OF_DAY_ZERO) % 7
     return days.with_columns(
         order_index=windows.position(),
         gap_days=nw.col("day") - windows.previous(nw.col("day")),
         next_day=windows.following(nw.col("day")),
         tenure_days=nw.col("day") - windows.first(nw.col("day")),
-        is_weekend=nw.when(weekday >= _SATURDAY).then(nw.lit(1, nw.Int64)).otherwise(nw.lit(0, nw.Int64)),
     )

@@ -9,6 +9,7 @@ import polars as pl
 
 from features.catalogue import MICRO_UNITS, MICROS, Count, Feature
 from features.compiled import Compiled
+from features.cores import in_order
 from features.customer_rows import CustomerRows, is_local, read_customers
 from features.lifecycle import stages
 from features.lifecycle.stages import StageRule, with_stage_marks
@@ -16,7 +17,7 @@ from features.order_days import build_order_days
 from features.records import Records
 from features.reduce import filled_row, reduce_rows, restored, starts_of
 from features.snapshot import Snapshot
-from features.sorted_days import Chunk, build_chunk, in_order
+from features.sorted_days import Chunk, build_chunk
 from features.windows import PARTITIONED, SORTED
 
 

@@ -5,6 +5,7 @@ numbers that no value takes, because columns without nulls are numpy arrays at n
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import narwhals as nw
 import numpy as np
@@ -15,6 +16,16 @@ from features.catalogue import Count, How
 
 Ints = npt.NDArray[np.int64]
 Values = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """Where the runs of equal customers start and end, and room for running totals, which every sum uses anew."""
+
+    starts: Ints
+    ends: Ints
+    scratch: Ints
+
 
 _LEAST, _GREATEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
@@ -37,7 +48,8 @@ def reduce_rows(rows: pl.DataFrame, starts: Ints, counts: Sequence[Count]) -> di
         starts: Where each customer begins.
         counts: What to aggregate; `n_unique` is not known here.
     """
-    return {count.name: _REDUCTIONS[count.how](rows[count.row_name].to_numpy(), starts) for count in counts}
+    runs = _Runs(starts, np.append(starts[1:], rows.height) - 1, np.empty(rows.height, dtype=np.int64))
+    return {count.name: _REDUCTIONS[count.how](rows[count.row_name].to_numpy(), runs) for count in counts}
 
 
 def restored(count: Count) -> nw.Expr:
@@ -49,28 +61,31 @@ def restored(count: Count) -> nw.Expr:
     return nw.when(~missing).then(column).alias(count.name)
 
 
-def _sum(values: Ints, starts: Ints) -> Ints:
+def _sum(values: Ints, runs: _Runs) -> Ints:
     """Subtract running totals where the runs end; integers wrap and unwrap, so the difference is exact."""
-    ends = np.append(starts[1:], values.size) - 1
-    return np.asarray(np.diff(np.cumsum(values)[ends], prepend=0), dtype=np.int64)
+    totals = np.cumsum(values, out=runs.scratch)[runs.ends]
+    totals[1:] -= totals[:-1].copy()
+    return totals
 
 
-def _max(values: Ints, starts: Ints) -> Ints:
-    return np.maximum.reduceat(values, starts)
+def _max(values: Ints, runs: _Runs) -> Ints:
+    return np.maximum.reduceat(values, runs.starts)
 
 
-def _min(values: Ints, starts: Ints) -> Ints:
-    return np.minimum.reduceat(values, starts)
+def _min(values: Ints, runs: _Runs) -> Ints:
+    return np.minimum.reduceat(values, runs.starts)
 
 
-def _median(values: Ints, starts: Ints) -> npt.NDArray[np.float64]:
-    """Sort each customer's values, nulls last, and take the middle."""
-    present = values != _LEAST
-    n_present = _sum(present.astype(np.int64), starts)
-    owner = np.repeat(np.arange(starts.size), np.diff(starts, append=values.size))
-    ordered = _sorted_within(owner, np.where(present, values, int(values.max())))
-    low = starts + np.maximum(n_present - 1, 0) // 2
-    high = starts + np.minimum(n_present // 2, np.maximum(n_present - 1, 0))
+def _median(values: Ints, runs: _Runs) -> npt.NDArray[np.float64]:
+    """Sort each customer's values, leaving out nulls, and take the middle."""
+    is_present = values != _LEAST
+    n_present = _sum(is_present.astype(np.int64), runs)
+    ends = np.cumsum(n_present)
+    starts = ends - n_present
+    if ends[-1] == 0:
+        return np.full(starts.size, np.nan)
+    ordered = _sorted_within(np.repeat(np.arange(starts.size), n_present), values[is_present])
+    low, high = (np.minimum(starts + i, ordered.size - 1) for i in (np.maximum(n_present - 1, 0) // 2, n_present // 2))
     return np.where(n_present > 0, (ordered[low] + ordered[high]) / 2.0, np.nan)
 
 
@@ -84,4 +99,4 @@ def _sorted_within(owner: Ints, values: Ints) -> Ints:
 
 
 _FILLERS: Mapping[How, int] = {"sum": 0, "max": _LEAST, "min": _GREATEST, "median": _LEAST}
-_REDUCTIONS: Mapping[How, Callable[[Ints, Ints], Values]] = {"sum": _sum, "max": _max, "min": _min, "median": _median}
+_REDUCTIONS: Mapping[How, Callable[[Ints, _Runs], Values]] = {"sum": _sum, "max": _max, "min": _min, "median": _median}

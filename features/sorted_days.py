@@ -4,12 +4,9 @@ Chunks hold whole customers, so that each is finished in memory, for as many cut
 is read: one pass over the data whatever their number.
 """
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -20,9 +17,6 @@ from features.order_days import mark_days
 from features.reduce import Ints
 from features.snapshot import Snapshot
 from features.windows import SORTED
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +55,17 @@ class Chunk:
         return self.days.with_columns(value_micros=pl.col("value_micros") + pl.Series(taken))
 
 
-def in_order(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Result]:
-    """Do some work on each item, on all cores where there are several; results come in the order of items."""
-    first, second = next(items, None), next(items, None)
-    if first is None or second is None:
-        yield from (work(item) for item in (first, second) if item is not None)
-        return
-    n_workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(n_workers) as pool:
-        waiting = deque([pool.submit(work, first), pool.submit(work, second)])
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > n_workers:
-                yield waiting.popleft().result()
-        yield from (future.result() for future in waiting)
-
-
 def build_chunk(rows: CustomerRows) -> Chunk:
     """Build the order days of some customers."""
     begins_day = rows.begins | (np.diff(rows.day, prepend=rows.day[:1]) != 0)
     starts = np.flatnonzero(begins_day)
     begins = rows.begins[starts]
+    firsts = np.flatnonzero(begins)
     value_micros, n_orders = _ordered(rows, starts)
     days = pl.DataFrame(
         {
             "_customer": np.cumsum(begins) - 1,
-            "_row": np.arange(starts.size),
+            "_position": np.arange(1, starts.size + 1) - np.repeat(firsts, np.diff(firsts, append=starts.size)),
             "_begins": begins,
             "_ends": np.append(begins[1:], [True]),
             "day": rows.day[starts],

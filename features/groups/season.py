@@ -10,11 +10,13 @@ _FOUR_YEARS_DAYS = 1461  # 365.25 days are four quarters of it
 _QUARTER = 365  # ages are multiplied by 4, so that a year is a whole number
 _AGE, _VALUE = nw.col("age_days"), nw.col("value_micros")
 _COMING_SEASON = (4 * _AGE - 1) % _FOUR_YEARS_DAYS >= _FOUR_YEARS_DAYS - _QUARTER  # ages 275 to 365, 640 to 730, …
+_WEEKDAY = (nw.col("day") + 3) % 7  # Monday is 0; day 0, 1970-01-01, was a Thursday
+_IS_WEEKEND = _WEEKDAY >= 5
 _LAST_TIME = (_AGE > 274) & within(365)
 
 COUNTS = (
-    Count("n_weekend_days", nw.col("is_weekend")),
-    Count("weekend_micros", when(nw.col("is_weekend") == 1, _VALUE)),
+    Count("n_weekend_days", when(_IS_WEEKEND, 1)),
+    Count("weekend_micros", when(_IS_WEEKEND, _VALUE)),
     Count("n_last_season", when(_LAST_TIME, 1)),
     Count("micros_last_season", when(_LAST_TIME, _VALUE)),
     Count("n_coming_season", when(_COMING_SEASON, 1)),

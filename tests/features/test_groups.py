@@ -10,7 +10,7 @@ from features.groups.frequency import WINDOWS_DAYS
 from features.lifecycle.stages import STATE_COLUMNS
 from features.snapshot import Snapshot
 from features.table import FEATURES, build_customer_table, build_feature_table
-from tests.histories import CUTOFF_DAY, SHOP_RULE, Rows, Shop, build_records, build_shop, shops
+from tests.histories import CUTOFF_DAY, SHOP_RULE, Rows, Shop, build_records, build_shop, dated, shops
 
 SNAPSHOT = Snapshot(CUTOFF_DAY, 90)
 UNMOVED = [
@@ -81,6 +81,13 @@ def test_refunds_take_only(shop: Shop) -> None:
     for name in NEVER_RAISED:
         assert (after[name] <= before[name]).all(), name
         assert after[name].null_count() == before[name].null_count(), name
+
+
+def test_weekend() -> None:
+    """Saturday and Sunday are the weekend, Friday and Monday are not."""
+    for days, share in (("2024-01-05", 0.0), ("2024-01-06", 1.0), ("2024-01-07", 1.0), ("2024-01-08", 0.0)):
+        table = build_feature_table(build_records(dated(days)), Snapshot(20_000))
+        assert table.select("weekend_share", "weekend_value_share").row(0) == (share, share)
 
 
 def test_basket() -> None:

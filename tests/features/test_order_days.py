@@ -13,7 +13,7 @@ from features.order_days import build_order_days
 from features.records import Records
 from features.snapshot import Snapshot
 from features.sorted_days import build_chunk
-from tests.histories import CUTOFF_DAY, Shop, build_orders, build_records, build_shop, dated, shops
+from tests.histories import CUTOFF_DAY, Shop, build_orders, build_records, build_shop, shops
 
 
 def _order_days(records: Records, cutoff_day: int = CUTOFF_DAY) -> pl.DataFrame:
@@ -25,18 +25,12 @@ def test_by_hand() -> None:
     """Orders of a day count once, and each day carries its position, gap, tenure and value."""
     orders = build_orders([("a", 107, 2 * MICROS), ("a", 100, 5), ("a", 107, 3 * MICROS), ("a", 110, 0), ("b", 107, 1)])
     days = _order_days(build_records(orders), cutoff_day=120)
-    assert days.drop("is_weekend").to_dicts() == [
+    assert days.to_dicts() == [
         _row("a", 100, value_micros=5, order_index=1, gap_days=None, next_day=107, tenure_days=0),
         _row("a", 107, value_micros=5 * MICROS, order_index=2, gap_days=7, next_day=110, tenure_days=7, n_orders=2),
         _row("a", 110, value_micros=0, order_index=3, gap_days=3, next_day=None, tenure_days=10, is_last=True),
         _row("b", 107, value_micros=1, order_index=1, gap_days=None, next_day=None, tenure_days=0, is_last=True),
     ]
-
-
-def test_weekend() -> None:
-    """Saturday and Sunday are the weekend, Friday and Monday are not."""
-    days = _order_days(build_records(dated("2024-01-05", "2024-01-06", "2024-01-07", "2024-01-08")), cutoff_day=20_000)
-    assert days["is_weekend"].to_list() == [0, 1, 1, 0]
 
 
 @pytest.mark.parametrize(("cutoff_day", "value"), [(103, 10), (105, 10), (106, 7), (120, 7)])

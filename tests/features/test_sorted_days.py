@@ -1,7 +1,6 @@
 """Reading sorted order days in chunks of whole customers: no customer is cut, lost or repeated, however large."""
 
 from itertools import pairwise
-from time import sleep
 
 import duckdb
 import numpy as np
@@ -15,7 +14,7 @@ from features.catalogue import MICROS
 from features.customer_rows import is_local, read_customers
 from features.records import Records
 from features.snapshot import Snapshot
-from features.sorted_days import Chunk, build_chunk, in_order
+from features.sorted_days import Chunk, build_chunk
 from features.table import build_customer_table, build_feature_table
 from tests.histories import CUTOFF_DAY, SHOP_RULE, Shop, build_orders, build_records, exact_bytes, shops
 
@@ -107,25 +106,5 @@ def test_sorted_days(engine: duckdb.DuckDBPyConnection) -> None:
     assert chunk.days["n_orders"].to_list() == [2, 2, 1]
 
 
-@pytest.mark.parametrize("n_frames", [0, 1, 2, 40])
-def test_in_order(n_frames: int) -> None:
-    """Results come in the sequence of the frames, however long each took."""
-    frames = (pl.DataFrame({"i": [i]}) for i in range(n_frames))
-    assert list(in_order(_slow_first, frames)) == list(range(n_frames))
-
-
-def test_failure() -> None:
-    """What goes wrong with one frame is raised, and not lost in a thread."""
-    frames = (pl.DataFrame({"i": [i]}) for i in range(9))
-    with pytest.raises(ZeroDivisionError):
-        list(in_order(lambda frame: 1 // (5 - frame["i"][0]), frames))
-
-
 def _chunks(records: Records) -> list[Chunk]:
     return [build_chunk(rows) for rows in read_customers(records, end_day=CUTOFF_DAY)]
-
-
-def _slow_first(frame: pl.DataFrame) -> int:
-    i = int(frame["i"][0])
-    sleep(0.02 * (i % 3 == 0))
-    return i

@@ -14,9 +14,13 @@ DAYS = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=8, unique=True
 @settings(deadline=None)
 def test_both_ways(customers: list[list[int]]) -> None:
     """Previous, following and first value, and position, are the same by partition and along sorted rows."""
-    rows = [(f"c{i}", day, day == days[0], day == days[-1]) for i, days in enumerate(customers) for day in days]
-    columns = {"customer_id": pl.String, "day": pl.Int64, "_begins": pl.Boolean, "_ends": pl.Boolean}
-    frame = pl.DataFrame(rows, schema=columns, orient="row").with_row_index("_row").cast({"_row": pl.Int64})
+    rows = [
+        (f"c{i}", day, day == days[0], day == days[-1], position)
+        for i, days in enumerate(customers)
+        for position, day in enumerate(days, 1)
+    ]
+    columns = {"customer_id": pl.String, "day": pl.Int64, "_begins": bool, "_ends": bool, "_position": pl.Int64}
+    frame = pl.DataFrame(rows, schema=columns, orient="row")
     along = nw.from_native(frame, eager_only=True).select(*_looks(SORTED)).to_native()
     expected = [
         (days[i - 1] if i else None, days[i + 1] if i + 1 < len(days) else None, days[0], i + 1)
@@ -25,7 +29,7 @@ def test_both_ways(customers: list[list[int]]) -> None:
     ]
     assert along.rows() == expected
     any_order = nw.from_native(frame.reverse().lazy()).with_columns(*_looks(PARTITIONED)).collect().to_native()
-    assert any_order.sort("_row").select(along.columns).equals(along)
+    assert any_order.sort("customer_id", "day").select(along.columns).equals(along)
 
 
 def _looks(windows: Windows) -> list[nw.Expr]:
