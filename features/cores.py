@@ -7,8 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import TypeVar
 
-import numpy as np
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -34,10 +32,5 @@ def in_order(work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[
 def on_all_cores(work: Callable[[slice], None], n_rows: int) -> None:
     """Do some work on each part of so many rows."""
     n_parts = max(1, min(_N_CORES, n_rows // _PART_ROWS))
-    borders = np.linspace(0, n_rows, n_parts + 1).astype(int).tolist()
-    parts = [slice(first, last) for first, last in pairwise(borders)]
-    if n_parts == 1:
-        work(parts[0])
-        return
-    with ThreadPoolExecutor(n_parts) as pool:
-        list(pool.map(work, parts))
+    borders = [n_rows * i // n_parts for i in range(n_parts + 1)]
+    list(in_order(work, (slice(first, last) for first, last in pairwise(borders))))

@@ -11,10 +11,9 @@ from typing import Any, cast
 import duckdb
 import narwhals as nw
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from features.grouping import MAX_ROWS, GroupedRows, group_rows
+from features.grouping import MAX_ROWS, Flags, GroupedRows, group_rows
 from features.order_days import dated_values
 from features.records import Records
 from features.reduce import Ints
@@ -38,7 +37,7 @@ class CustomerRows:
     """
 
     customer_ids: pl.Series
-    begins: npt.NDArray[np.bool_]
+    begins: Flags
     day: Ints
     micros: Ints
     known_day: Ints | None = None
@@ -54,13 +53,18 @@ def read_customers(records: Records, *, end_day: int) -> Iterator[CustomerRows]:
     """Read what is known before a day, some whole customers at a time, in the order of `customer_id`."""
     wanted = ("customer_id", "day", "micros", *(() if records.refunds is None else ("known_day", "n_orders")))
     rows = Snapshot(end_day).known(dated_values(records), column="known_day").select(*wanted)
-    n_rows = rows.select(nw.len()).collect("polars").item()
-    if n_rows == 0:
-        return iter(())
-    grouped = group_rows(pl.concat(_batches(rows, _FETCHED_ROWS))) if n_rows <= MAX_ROWS else None
+    grouped = group_rows(pl.concat(_batches(rows, _FETCHED_ROWS))) if _may_fetch(rows) else None
     if grouped is not None:
         return _cut(grouped)
     return map(_as_customer_rows, _whole_customers(_batches(rows.sort("customer_id", "day"), CHUNK_ROWS)))
+
+
+def _may_fetch(rows: nw.LazyFrame[Any]) -> bool:
+    """Tell whether the rows of a database can be grouped, before they fill the memory; frames are in it as it is."""
+    if not isinstance(rows.to_native(), duckdb.DuckDBPyRelation):
+        return True
+    n_rows: int = rows.select(nw.len()).collect("polars").item()
+    return 0 < n_rows <= MAX_ROWS
 
 
 def _batches(rows: nw.LazyFrame[Any], n_rows: int) -> Iterator[pl.DataFrame]:

@@ -21,7 +21,7 @@ _ROW_BITS, _DAY_BITS = 24, 16
 _HASH_BITS = 64 - _ROW_BITS  # of the hash, in the first keys
 _CHECK_SEED = 1
 
-MAX_ROWS = 2**_ROW_BITS
+MAX_ROWS = 1 << _ROW_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,14 @@ def group_rows(rows: pl.DataFrame) -> GroupedRows | None:
     """Group rows by `customer_id` and `day`.
 
     Args:
-        rows: At least 1 and at most `MAX_ROWS`: `customer_id`, `day`, and other int64 columns.
+        rows: `customer_id`, `day`, and other int64 columns.
 
     Returns:
-        The rows in order; None where days span more than 65,535, or where two customers share a hash of 64 bits.
+        The rows in order; None where there are none or more than `MAX_ROWS`, where days span more than 65,535, or where
+        two customers share a hash of 64 bits.
     """
+    if not 0 < rows.height <= MAX_ROWS:
+        return None
     columns = {name: rows[name].to_numpy() for name in rows.columns if name != "customer_id"}
     ids = rows["customer_id"]
     del rows  # the texts are large, and needed only until they are ranked
@@ -70,15 +73,13 @@ def group_rows(rows: pl.DataFrame) -> GroupedRows | None:
     if int(day.max()) - first_day >= 2**_DAY_BITS:
         return None
     keys, details = _by_hash(ids, (day - first_day).view(np.uint64))
-    is_same = keys[1:] ^ keys[:-1] < MAX_ROWS
-    change = details[1:] ^ details[:-1]
-    is_same &= change < 2**_HASH_BITS
-    if (is_same & (change >= 2**_DAY_BITS)).any():
+    begins = _part_customers(keys, details)
+    if begins is None:
         return None
-    starts = np.flatnonzero(np.append([True], ~is_same))
+    starts = np.flatnonzero(begins)
     sizes = np.diff(starts, append=keys.size)
     customer_ids = ids.gather(_row_of(keys[starts])).sort()
-    del ids, change, is_same
+    del ids, begins
     rank = np.argsort(_hash(customer_ids))  # customers stand in the order of their hashes, each with one of its own
     details &= 2**_DAY_BITS - 1
     details <<= _ROW_BITS
@@ -110,15 +111,29 @@ def _by_hash(ids: pl.Series, day: Keys) -> tuple[Keys, Keys]:
 
     on_all_cores(fill, len(ids))
     keys.sort()
-    details = _taken(details, keys)
-    is_mixed = keys[1:] ^ keys[:-1] < MAX_ROWS
-    is_mixed &= details[1:] ^ details[:-1] >= 2**_DAY_BITS
-    for head in np.unique(keys[1:][is_mixed] >> _ROW_BITS):  # a handful, among millions
+    return keys, _taken(details, keys)
+
+
+def _part_customers(keys: Keys, details: Keys) -> Flags | None:
+    """Tell of each row whether it begins a customer; rows of customers whose heads are alike are parted, in place.
+
+    Returns:
+        Shape (n_rows,); None where two customers share a hash of 64 bits.
+    """
+    is_same_head = keys[1:] ^ keys[:-1] < MAX_ROWS
+    differs = details[1:] ^ details[:-1] >= 2**_DAY_BITS
+    begins = np.append([True], differs | ~is_same_head)
+    for head in np.unique(keys[1:][is_same_head & differs] >> _ROW_BITS):  # a handful, among millions
         first_key = head << _ROW_BITS
-        rows = slice(keys.searchsorted(first_key), keys.searchsorted(first_key | (MAX_ROWS - 1), side="right"))
+        first, end = keys.searchsorted(first_key), keys.searchsorted(first_key | (MAX_ROWS - 1), side="right")
+        rows = slice(first, end)
         order = np.argsort(details[rows])
         keys[rows], details[rows] = keys[rows][order], details[rows][order]
-    return keys, details
+        change = details[first + 1 : end] ^ details[first : end - 1]
+        if ((2**_DAY_BITS <= change) & (change < 2**_HASH_BITS)).any():
+            return None
+        begins[first + 1 : end] = change >= 2**_DAY_BITS
+    return begins
 
 
 def _taken(details: Keys, keys: Keys) -> Keys:

@@ -10,6 +10,7 @@ from features.catalogue import GROUPS, MICROS, Feature
 from features.intake.event_report import EventReport
 from features.intake.events import EventIntake
 from features.intake.quarantine import REASONS, Reason
+from features.intake.readers.sources import files_by_text
 from features.intake.report import Intake, IntakeReport, RefundEffect, SourceReport
 from features.intake.rules.checks import LAST_DAY_NUMBER
 from features.intake.rules.event_checks import EVENT_REASONS
@@ -111,9 +112,7 @@ def event_lines(report: EventReport) -> tuple[str, ...]:
 
 def column_lines(sources: Sequence[SourceReport]) -> tuple[str, ...]:
     """Say which columns are read, and which are not; once for sources that are alike."""
-    files: dict[str, list[str]] = {}
-    for source in sources:
-        files.setdefault(source.reads, []).append(source.file)
+    files = files_by_text((source.reads, source.file) for source in sources)
     if len(files) == 1:
         return tuple(files)
     return tuple(

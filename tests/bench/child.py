@@ -13,12 +13,13 @@ from tests.bench.orders import CUTOFF_DAY
 
 def build_ours(path: Path, memory_limit: str | None, n_features: int | None) -> Callable[[], object]:
     """Prepare our feature table over a file of orders: all features that it supports, or the first so many."""
+    from features.catalogue import supported
     from features.engine import connect
     from features.records import Records
     from features.snapshot import Snapshot
     from features.table import FEATURES, build_feature_table
 
-    features = None if n_features is None else [f for f in FEATURES if not f.needs][:n_features]
+    features = None if n_features is None else supported(FEATURES, frozenset())[:n_features]
 
     def build() -> object:
         with connect(memory_limit=memory_limit) as connection:

@@ -36,7 +36,7 @@ RAW_COLUMNS = (
 )
 RAW_SCHEMA = dict.fromkeys(RAW_COLUMNS, pl.String)
 
-MANY = settings(max_examples=max(100, settings.default.max_examples), deadline=None)  # type: ignore[union-attr]
+MANY = settings(max_examples=max(100, settings().max_examples), deadline=None)
 
 
 @given(shops(), later_shops(), st.randoms(use_true_random=False))

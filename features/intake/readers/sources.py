@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -198,13 +198,17 @@ def unite_sources(sources: Sequence[RawRows]) -> list[RawRows]:
 
 def source_notes(sources: Sequence[RawRows]) -> Iterator[str]:
     """Yield what was found out about the sources, each once."""
-    files: dict[str, list[str]] = {}
-    for source in sources:
-        for note in source.notes:
-            files.setdefault(note, []).append(source.file)
-    for note, named in files.items():
+    for note, named in files_by_text((note, source.file) for source in sources for note in source.notes).items():
         others = f" and {len(named) - 1} more" if len(named) > 1 else ""
         yield f"{named[0]}{others}: {note}."
+
+
+def files_by_text(said: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return of which files each text is said, in the order in which they come; given as (text, file)."""
+    files: dict[str, list[str]] = {}
+    for text, file in said:
+        files.setdefault(text, []).append(file)
+    return files
 
 
 def drop_tables(connection: duckdb.DuckDBPyConnection, *, prefix: str, keep: Collection[str]) -> None:
