@@ -48,6 +48,16 @@ EVENT_SCHEMA = pl.Schema(
     }
 )
 
+CONTACT_SCHEMA = pl.Schema(
+    {
+        "customer_id": pl.String(),
+        "visitor_id": pl.String(),
+        "day": pl.Int64(),
+        "event_type": pl.String(),
+        "channel": pl.String(),
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Records:
@@ -64,21 +74,27 @@ class Records:
             has neither column.
         events: One row per event of a known customer: `EVENT_SCHEMA`; `value_micros` and `channel` may be null.
             None where no events were read.
+        contacts: One row per event of anybody, known or not: `CONTACT_SCHEMA`. `customer_id` is null where nobody knew
+            then who it was; such an event has a `visitor_id`. None where no events were read.
     """
 
     orders: nw.LazyFrame[Any]
     refunds: nw.LazyFrame[Any] | None = None
     items: nw.LazyFrame[Any] | None = None
     events: nw.LazyFrame[Any] | None = None
+    contacts: nw.LazyFrame[Any] | None = None
 
     @classmethod
-    def wrap(cls, orders: Any, *, refunds: Any = None, items: Any = None, events: Any = None) -> Self:
+    def wrap(
+        cls, orders: Any, *, refunds: Any = None, items: Any = None, events: Any = None, contacts: Any = None
+    ) -> Self:
         """Wrap native frames: DuckDB relations, Polars frames, Spark frames."""
-        return cls(nw.from_native(orders).lazy(), _wrapped(refunds), _wrapped(items), _wrapped(events))
+        others = (refunds, items, events, contacts)
+        return cls(nw.from_native(orders).lazy(), *map(_wrapped, others))
 
     def map(self, change: Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]]) -> "Records":
         """Apply one change to each relation that is there."""
-        parts = (self.refunds, self.items, self.events)
+        parts = (self.refunds, self.items, self.events, self.contacts)
         return Records(change(self.orders), *(None if part is None else change(part) for part in parts))
 
 

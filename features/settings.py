@@ -16,6 +16,8 @@ from pydantic_core import ErrorDetails
 
 from features.errors import SettingsError
 
+_WORD_FILES = ("vocabulary", "plays", "rfm_groups")
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -141,9 +143,19 @@ class StageSettings(_Section):
     own_rhythm_min_gaps: Positive
     own_rhythm_min_factor: Annotated[float, Field(gt=0.0, le=1.0)]
     own_rhythm_max_factor: Annotated[float, Field(ge=1.0)]
+    hysteresis_factor: Annotated[float, Field(ge=1.0)]
+    recommending_min_rating: float
+    hot_within_days: Positive
+    hot_min_visit_days: Positive
     loyal_quantile: Share
     loyal_min_order_days: Annotated[int, Field(ge=2)]
     loyal_min_tenure_days: Positive
+
+    @model_validator(mode="after")
+    def _bands_part(self) -> "StageSettings":
+        if self.hysteresis_factor > self.lost_to_at_risk_min_ratio:
+            raise ValueError("it must not exceed lost_to_at_risk_min_ratio, or at_risk would end in lost at once")
+        return self
 
     @model_validator(mode="after")
     def _bands_ascend(self) -> "StageSettings":
@@ -166,6 +178,18 @@ class SegmentSettings(_Section):
         return self
 
 
+class LifecycleSettings(_Section):
+    """In whose words stages are told, what is recommended, and which figures stand on the metric sheet."""
+
+    vocabulary: Annotated[str, Field(min_length=1)]
+    language: Annotated[str, Field(min_length=2)]
+    plays: str
+    rfm_groups: Annotated[str, Field(min_length=1)]
+    metrics_period_days: Positive
+    simple_clv_years: Annotated[float, Field(gt=0.0, le=100.0)]
+    followers: dict[str, Positive]
+
+
 class ValueSettings(_Section):
     """How orders become money."""
 
@@ -183,6 +207,7 @@ class GateSettings(_Section):
     churn_max_ece: Share
     churn_ece_margin: Share
     next_stage_log_loss_margin: float
+    prospect_log_loss_relative_margin: float
     value_deviance_relative_margin: float
     value_max_relative_bias: float
 
@@ -208,6 +233,7 @@ class Settings(_Section):
     training: TrainingSettings
     stages: StageSettings
     segments: SegmentSettings
+    lifecycle: LifecycleSettings
     value: ValueSettings
     gate: GateSettings
     serving: ServingSettings
@@ -223,7 +249,8 @@ def load_settings(path: Path | None = None, *, overrides: Mapping[str, Mapping[s
     Raises:
         SettingsError: If the file is missing or not TOML, a key is unknown, or a value is out of range.
     """
-    layers = [_load_defaults(), _load_toml(path) if path else {}, _given(overrides or {})]
+    own = _beside(_load_toml(path), path.parent) if path else {}
+    layers = [_load_defaults(), own, _given(overrides or {})]
     merged: dict[str, Any] = {}
     for layer in layers:
         merged = _merge(merged, layer)
@@ -262,6 +289,17 @@ def _load_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.", remedy="Give a readable file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}.", remedy="Correct the line that it names.") from None
+
+
+def _beside(given: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Read paths of words and plays from where the settings file lies, whoever reads it from wherever."""
+    section = given.get("lifecycle")
+    if not isinstance(section, dict):
+        return given
+    paths = {
+        k: v for k, v in section.items() if k in _WORD_FILES and isinstance(v, str) and v.lower().endswith(".toml")
+    }
+    return {**given, "lifecycle": {**section, **{key: str((folder / value).resolve()) for key, value in paths.items()}}}
 
 
 def _given(overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from features.records import Records
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_PARTS = ("orders", "refunds", "items", "events")
+_PARTS = ("orders", "refunds", "items", "events", "contacts")
 
 _SETTINGS = {
     "spark.sql.session.timeZone": "UTC",

@@ -79,11 +79,17 @@ def build_stage_tables(records: Records, snapshots: Sequence[Snapshot], *, rule:
     """Build the stage of every customer at each cutoff, and nothing else.
 
     Returns:
-        Per cutoff, one row per customer with an order before it, sorted by `customer_id`, and `stage`.
+        Per cutoff, one row per customer with an order before it, sorted by `customer_id`: `stage` and
+        `days_since_last_order`.
     """
-    tables = build_tables(Records(records.orders), snapshots, _plan_of(("frequency",), rule))
+    read = Records(records.orders, events=records.events)
+    tables = build_tables(read, snapshots, _plan_of(("frequency",), rule))
     return [
-        table.select("customer_id", stage=assign_stage(at_day=snapshot.cutoff_day)[0])
+        table.select(
+            "customer_id",
+            stage=assign_stage(at_day=snapshot.cutoff_day)[0],
+            days_since_last_order=snapshot.cutoff_day - pl.col("last_day"),
+        )
         for table, snapshot in zip(tables, snapshots, strict=True)
     ]
 
@@ -107,7 +113,7 @@ def _plan_of(names: tuple[str, ...], rule: StageRule | None) -> Plan:
         pl.Schema({count.name: pl.Float64 if count.how == "median" else pl.Int64 for count in _COUNTS}),
     )
     counts = tuple(count for count in _COUNTS if count.name in read or count is rfm.COUNTS[0])  # one at least
-    return Plan(features, counts if rule is None else (*counts, *stages.COUNTS), rule)
+    return Plan(features, counts if rule is None else (*counts, *stages.counts_of(rule)), rule)
 
 
 def _with_stages(table: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """Hypothesis strategies: what a shop records around a cutoff, and plain ways to write it by hand.
 
-Property tests say `@settings(deadline=None)` and leave the number of examples to the profile: 100, or 1,000 in `soak`.
+Property tests say `@settings(deadline=None)` and leave their number to the profile, 1,000 in `soak`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,17 @@ import polars as pl
 from hypothesis import strategies as st
 
 from features.catalogue import MICROS
-from features.lifecycle.stages import StageRule
+from features.lifecycle.stages import RECOMMENDING, StageRule
 from features.offers import EVENT
-from features.records import EVENT_SCHEMA, ITEM_SCHEMA, ORDER_OPTIONS, ORDER_SCHEMA, REFUND_SCHEMA, Records
+from features.records import (
+    CONTACT_SCHEMA,
+    EVENT_SCHEMA,
+    ITEM_SCHEMA,
+    ORDER_OPTIONS,
+    ORDER_SCHEMA,
+    REFUND_SCHEMA,
+    Records,
+)
 from features.snapshot import to_day
 from features.table import FEATURES
 
@@ -25,6 +33,7 @@ SCHEMAS = {
     "refunds": REFUND_SCHEMA,
     "items": ITEM_SCHEMA,
     "events": EVENT_SCHEMA,
+    "contacts": CONTACT_SCHEMA,
 }
 # The last day inside each window that features look back through, and the first outside.
 _EDGES = [CUTOFF_DAY - days - past for days in (0, 30, 60, 90, 180, 274, 365, 730) for past in (0, 1)]
@@ -43,6 +52,8 @@ SHOP_RULE = StageRule(
     own_rhythm_min_gaps=3,
     own_rhythm_min_factor=0.5,
     own_rhythm_max_factor=2.0,
+    hysteresis_factor=1.0,
+    recommending_min_rating=4.0,
     is_fallback=False,
 )
 
@@ -55,8 +66,9 @@ def build_orders(rows: Sequence[OrderRow]) -> pl.DataFrame:
 
 
 def build_shop(rows: Rows) -> Shop:
-    """Build all four relations; those of which there are no rows are there and empty."""
-    shop = {name: pl.DataFrame(rows.get(name, []), SCHEMAS[name], orient="row") for name in SCHEMAS if name != "orders"}
+    """Build all relations; those of which there are no rows are there and empty, contacts only where they are named."""
+    named = [name for name in SCHEMAS if name not in {"orders", "contacts"} or (name == "contacts" and name in rows)]
+    shop = {name: pl.DataFrame(rows.get(name, []), SCHEMAS[name], orient="row") for name in named}
     bare = pl.Schema({name: kind for name, kind in SCHEMAS["orders"].items() if name != "ordered_at"})
     orders = pl.DataFrame(rows.get("orders", []), bare, orient="row")
     ordered_at = pl.from_epoch("day", "d").cast(pl.Datetime("us"))
@@ -122,11 +134,15 @@ _DELAY_DAYS = st.integers(0, 40) | st.integers(0, 400)
 # Some values lie at and beyond what an answer can be.
 _POINTS = st.none() | st.integers(-10, 10).map(lambda drawn: drawn * MICROS // 2)
 _POINTS |= st.sampled_from([-(10**12), 10**12, 10**12 + 1])
+_RATING = st.sampled_from([None, 3 * MICROS, 4 * MICROS - 1, 4 * MICROS, 5 * MICROS])
+_CONTACT_TYPES = ("visit", "visit", "cart", "form", "registration", "email_open")
 
 
 @st.composite
 def shops(draw: st.DrawFn, *, max_customers: int = 3, money: st.SearchStrategy[int] | None = None) -> Shop:
-    """Draw what a shop records of a few customers, before and after the cutoff: all four relations, in any row order.
+    """Draw what a shop records of a few customers, before and after the cutoff: all relations, in any row order.
+
+    Now and then it records no contacts.
 
     Args:
         draw: Hypothesis.
@@ -143,13 +159,16 @@ def shops(draw: st.DrawFn, *, max_customers: int = 3, money: st.SearchStrategy[i
         rows["items"] += draw(_items(bought))
     days = st.integers(CUTOFF_DAY - 500, CUTOFF_DAY + 100) | st.sampled_from(_EDGES)
     rows["events"] = draw(st.lists(_events(days), max_size=12))
+    rows["contacts"] = draw(st.lists(contact_rows(days), max_size=8))
+    if not draw(st.integers(0, 3)):
+        del rows["contacts"]
     rng = draw(st.randoms(use_true_random=False))
     return build_shop({name: rng.sample(found, len(found)) for name, found in rows.items()})
 
 
 @st.composite
 def later_shops(draw: st.DrawFn, *, from_day: int = CUTOFF_DAY) -> Shop:
-    """Draw orders, refunds of any orders, items and events at or after a day, of old and new customers."""
+    """Draw orders, refunds of any orders, items, events and contacts at or after a day, of people old and new."""
     customer_id = st.sampled_from([f"c{i}" for i in range(6)])
     day = st.just(from_day) | st.integers(from_day, from_day + 400)
     order = st.tuples(customer_id, day, amounts(), _CHANNEL, st.none() | amounts())
@@ -157,7 +176,8 @@ def later_shops(draw: st.DrawFn, *, from_day: int = CUTOFF_DAY) -> Shop:
     rows = {name: draw(st.lists(one, max_size=6)) for name, one in {"orders": order, "items": items}.items()}
     bought = draw(st.lists(st.tuples(customer_id, st.integers(from_day - 300, from_day), amounts()), min_size=1))
     refunds = [refund for refund in draw(_refunds(bought, amounts())) if refund[1] >= from_day]
-    return build_shop({**rows, "refunds": refunds, "events": draw(st.lists(_events(day)))})
+    told = {"events": draw(st.lists(_events(day))), "contacts": draw(st.lists(contact_rows(day), max_size=8))}
+    return build_shop({**rows, "refunds": refunds, **told})
 
 
 def later_orders(*, from_day: int = CUTOFF_DAY) -> st.SearchStrategy[pl.DataFrame]:
@@ -166,10 +186,31 @@ def later_orders(*, from_day: int = CUTOFF_DAY) -> st.SearchStrategy[pl.DataFram
     return st.lists(row, min_size=1, max_size=12).map(build_orders)
 
 
+@st.composite
+def recommending_shops(draw: st.DrawFn, orders: st.SearchStrategy[pl.DataFrame]) -> Shop:
+    """Draw orders, and events by which their customers recommend the shop or do not, often about their order days."""
+    bought = draw(orders)
+    customer_ids = [*bought["customer_id"].unique().sort().to_list(), "nobody"]
+    about = st.tuples(st.sampled_from(bought["day"].to_list()), st.sampled_from([-1, 0, 0, 1, 29, 30, 31])).map(sum)
+    day = st.integers(CUTOFF_DAY - 900, CUTOFF_DAY + 200) | about
+    kind = st.sampled_from([*RECOMMENDING, "review", "review", "visit"])
+    event = st.tuples(st.sampled_from(customer_ids), day, kind, _RATING, st.none())
+    return {"orders": bought, "events": pl.DataFrame(draw(st.lists(event, max_size=4)), EVENT_SCHEMA, orient="row")}
+
+
+def contact_rows(day: st.SearchStrategy[int], *, n_customers: int = 6) -> st.SearchStrategy[tuple[Any, ...]]:
+    """Draw what customers, people without an order and visitors did; one visitor is named like a customer."""
+    customer_id = st.sampled_from([f"c{i}" for i in range(n_customers)])
+    visitor_id = st.sampled_from(["v0", "v1", "v2", f"c{n_customers - 1}"])
+    who = st.tuples(customer_id, st.none()) | st.tuples(st.none(), visitor_id) | st.tuples(customer_id, visitor_id)
+    did = st.tuples(day, st.sampled_from(_CONTACT_TYPES), _CHANNEL)
+    return st.tuples(who, did).map(lambda drawn: (*drawn[0], *drawn[1]))
+
+
 def rules() -> st.SearchStrategy[StageRule]:
     """Draw stage rules that a shop could learn."""
     return st.builds(
-        lambda at_risk, longer, mean_gap, order_days, tenure, gaps: StageRule(
+        lambda at_risk, longer, mean_gap, order_days, tenure, gaps, hysteresis, min_rating: StageRule(
             at_risk_after_days=at_risk,
             lost_after_days=at_risk + longer,
             mean_gap_days=mean_gap,
@@ -178,6 +219,8 @@ def rules() -> st.SearchStrategy[StageRule]:
             own_rhythm_min_gaps=gaps,
             own_rhythm_min_factor=0.5,
             own_rhythm_max_factor=2.0,
+            hysteresis_factor=hysteresis,
+            recommending_min_rating=min_rating,
             is_fallback=False,
         ),
         at_risk=st.integers(7, 120),
@@ -186,6 +229,8 @@ def rules() -> st.SearchStrategy[StageRule]:
         order_days=st.integers(2, 6),
         tenure=st.integers(1, 200),
         gaps=st.integers(1, 4),
+        hysteresis=st.sampled_from([1.0, 1.25, 2.0]),
+        min_rating=st.sampled_from([4.0, 4.0, 4.0, None]),
     )
 
 
@@ -230,4 +275,5 @@ def _items(draw: st.DrawFn, bought: Sequence[OrderRow]) -> list[tuple[Any, ...]]
 
 def _events(day: st.SearchStrategy[int]) -> st.SearchStrategy[tuple[Any, ...]]:
     customer_id = st.sampled_from([f"c{i}" for i in range(4)])
-    return st.tuples(customer_id, day, st.sampled_from(EVENT_TYPES), _POINTS, _CHANNEL)
+    plain = st.tuples(customer_id, day, st.sampled_from(EVENT_TYPES), _POINTS, _CHANNEL)
+    return plain | st.tuples(customer_id, day, st.sampled_from(RECOMMENDING), _RATING, _CHANNEL)

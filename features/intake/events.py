@@ -20,16 +20,17 @@ from features.intake.rules.checks import MAX_CUSTOMER_MICROS, find_last_day
 from features.intake.rules.event_checks import COLUMNS, EVENT_REASONS, checked_events_sql, event_table_sql
 from features.intake.rules.event_types import MARKETING_COST, ORDER_LIKE, build_type_names, is_in_sql
 from features.intake.rules.identity import identified_sql
-from features.records import EVENT_SCHEMA
+from features.records import CONTACT_SCHEMA, EVENT_SCHEMA
 from features.settings import EventsSettings
 
 _numbers = count(1)
 _EVENT = ", ".join(EVENT_SCHEMA)
+_CONTACT = ", ".join(CONTACT_SCHEMA)
 _FACT = (
     "row_hash, customer_id, visitor_id, occurred_at, day, event_type, plain_type, value_micros, channel,"
     " is_value_left_out"
 )
-_KEPT = ("events", "costs", "refused")
+_KEPT = ("events", "contacts", "costs", "refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class EventIntake:
 
     Attributes:
         events: `EVENT_SCHEMA`. One row per event of a known customer, in no particular order.
+        contacts: `CONTACT_SCHEMA`. One row per event of anybody, customer or visitor, in no particular order.
         marketing_costs: day, channel, value_micros. One row per day and channel (null where none is given), of all
             marketing costs, with or without a customer; sorted.
         quarantine: file, line, column, value_class, reason, remedy. One row per refused row, by source and line.
@@ -45,6 +47,7 @@ class EventIntake:
     """
 
     events: duckdb.DuckDBPyRelation
+    contacts: duckdb.DuckDBPyRelation
     marketing_costs: duckdb.DuckDBPyRelation
     quarantine: duckdb.DuckDBPyRelation
     report: EventReport
@@ -99,6 +102,9 @@ def _part(name: str, sources: Sequence[RawRows], connection: duckdb.DuckDBPyConn
         CREATE TEMP TABLE {tables.identified} AS
             SELECT * FROM ({identified_sql(f"FROM {tables.facts}")}) WHERE NOT {is_in_sql("event_type", ORDER_LIKE)};
         CREATE TEMP TABLE {tables.events} AS SELECT {_EVENT} FROM {tables.identified} WHERE customer_id IS NOT NULL;
+        CREATE TEMP TABLE {name}_contacts AS
+            SELECT {_CONTACT} FROM {tables.identified} WHERE coalesce(customer_id, visitor_id) IS NOT NULL
+                AND event_type <> '{MARKETING_COST}';
         CREATE TEMP TABLE {name}_costs AS
             SELECT day, channel, sum(value_micros) AS total, sum(abs(value_micros)) AS size
             FROM {tables.identified} WHERE event_type = '{MARKETING_COST}' GROUP BY day, channel""")
@@ -107,6 +113,7 @@ def _part(name: str, sources: Sequence[RawRows], connection: duckdb.DuckDBPyConn
     costs = f"SELECT day, channel, total::BIGINT AS value_micros FROM {name}_costs ORDER BY day, channel"
     return EventIntake(
         events=connection.sql(f"SELECT {_EVENT} FROM {tables.events}"),
+        contacts=connection.sql(f"SELECT {_CONTACT} FROM {name}_contacts"),
         marketing_costs=connection.sql(costs),
         quarantine=connection.sql(f"{refused} ORDER BY refused.file, line"),
         report=build_event_report(tables, sources, connection),

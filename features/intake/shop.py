@@ -30,10 +30,11 @@ class Shop:
 
     @property
     def records(self) -> Records:
-        """Return orders, refunds, items and events."""
+        """Return orders, refunds, items, events and contacts."""
         if self.events is None:
             return self.orders.records
-        return replace(self.orders.records, events=nw.from_native(self.events.events).lazy())
+        events, contacts = (nw.from_native(part).lazy() for part in (self.events.events, self.events.contacts))
+        return replace(self.orders.records, events=events, contacts=contacts)
 
     @property
     def report(self) -> IntakeReport:

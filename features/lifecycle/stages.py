@@ -2,8 +2,11 @@
 
 Orders alone show six stages. Two silences, learned from the shop's gaps between order days, part the
 active from `at_risk` and `lost`; a customer with enough gaps of their own is judged by their own rhythm.
-Each limit depends only on orders up to the one it follows, so later facts never change a past stage, and a
-stage can change only at an order or when a silence passes its limit, so noise of a day moves nobody back and forth.
+A seventh, `ambassador`, takes events in which a customer recommends the shop.
+
+Each limit depends only on orders up to the one it follows, so later facts never change a past stage. A stage changes
+only at an order, at a first recommendation, or when a silence passes its limit; and a silence that a customer has come
+back from before is usual for them, up to a bound, so that gaps about the limit move nobody back and forth (hysteresis).
 """
 
 import math
@@ -14,24 +17,29 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 
-from features.catalogue import Count, when
+from features.catalogue import MICROS, Count, when
 from features.settings import StageSettings
 from features.windows import PARTITIONED, Frame, Windows
 
-STAGES = ("first_time_buyer", "repeat", "loyal", "at_risk", "lost", "won_back")
-NOT_OBSERVABLE = ("reached", "new_visitor", "returning_visitor", "prospect_cold", "prospect_hot", "ambassador")
+PROSPECT_STAGES = ("reached", "new_visitor", "returning_visitor", "prospect_cold", "prospect_hot")
+STAGES = ("first_time_buyer", "repeat", "loyal", "at_risk", "lost", "won_back", "ambassador")
+SCALE = ("unaware", *PROSPECT_STAGES, *STAGES)
 
 _DAY = nw.col("day")
 
-COUNTS = (
+_COUNTS = (
     Count("last_day", _DAY, "max"),
     Count("at_risk_after_days", when(nw.col("is_last"), nw.col("at_risk_limit")), "max"),
     Count("lost_after_days", when(nw.col("is_last"), nw.col("lost_limit")), "max"),
     Count("won_back_day", when(nw.col("from_lost"), _DAY), "max"),
+    Count("active_since_day", when(nw.col("enters_active"), _DAY), "max"),
     Count("regular_since_day", when(nw.col("enters_regular"), _DAY), "max"),
     Count("loyal_from_day", when(nw.col("is_loyal"), _DAY), "min"),
 )
-STATE_COLUMNS = tuple(count.name for count in COUNTS)
+RECOMMENDING = ("referral", "advocacy", "review")
+_RECOMMENDATIONS = frozenset(f"event:{event_type}" for event_type in RECOMMENDING)
+_NEVER = Count("recommended_day", when(_DAY < 0, _DAY), "min")
+STATE_COLUMNS = (*(count.name for count in _COUNTS), _NEVER.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,9 @@ class StageRule:
         own_rhythm_min_gaps: Own gaps from which the customer's rhythm scales both silences.
         own_rhythm_min_factor: Least scale.
         own_rhythm_max_factor: Greatest scale.
+        hysteresis_factor: Up to this many times the limit, a silence that the customer has come back from is usual.
+        recommending_min_rating: Rating from which a review recommends, in the shop's own points; None where the shop
+            recorded nothing by which a customer recommends, so that `ambassador` is not observable.
         is_fallback: Whether the shop had too few gaps, so that the documented bands apply.
     """
 
@@ -58,7 +69,14 @@ class StageRule:
     own_rhythm_min_gaps: int
     own_rhythm_min_factor: float
     own_rhythm_max_factor: float
+    hysteresis_factor: float
+    recommending_min_rating: float | None
     is_fallback: bool
+
+    @property
+    def observable(self) -> tuple[str, ...]:
+        """Return the stages of customers that the shop's data can show."""
+        return STAGES if self.recommending_min_rating is not None else STAGES[: STAGES.index("ambassador")]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the thresholds as JSON values."""
@@ -70,12 +88,15 @@ class StageRule:
         return cls(**values)
 
 
-def learn_stage_rule(order_days: nw.LazyFrame[Any], settings: StageSettings) -> StageRule:
+def learn_stage_rule(
+    order_days: nw.LazyFrame[Any], settings: StageSettings, *, offers: frozenset[str] = frozenset()
+) -> StageRule:
     """Learn the thresholds from the order days known at a cutoff.
 
     Args:
         order_days: As `build_order_days` returns them.
         settings: Quantiles, floors and the bands that apply when the shop has too few gaps.
+        offers: What else was on record by then (see `find_offers`).
     """
     gaps, n_gaps = _histogram(order_days.filter(~nw.col("gap_days").is_null()), "gap_days")
     sizes, n_sizes = _histogram(
@@ -100,30 +121,40 @@ def learn_stage_rule(order_days: nw.LazyFrame[Any], settings: StageSettings) -> 
         own_rhythm_min_gaps=settings.own_rhythm_min_gaps,
         own_rhythm_min_factor=1.0 if is_fallback else settings.own_rhythm_min_factor,
         own_rhythm_max_factor=1.0 if is_fallback else settings.own_rhythm_max_factor,
+        hysteresis_factor=settings.hysteresis_factor,
+        recommending_min_rating=settings.recommending_min_rating if _RECOMMENDATIONS & offers else None,
         is_fallback=is_fallback,
     )
+
+
+def counts_of(rule: StageRule) -> tuple[Count, ...]:
+    """Return what is counted of a customer's marked order days and events: `STATE_COLUMNS`."""
+    return (*_COUNTS, _NEVER if rule.recommending_min_rating is None else _recommended(rule.recommending_min_rating))
 
 
 def with_stage_marks(order_days: Frame, *, rule: StageRule, windows: Windows = PARTITIONED) -> Frame:
     """Mark, on each order day, the silences that would follow it and the stage changes that it made.
 
-    One row per customer and order day, with the columns that `COUNTS` aggregates.
+    One row per customer and order day, with the columns that `counts_of` aggregates.
     """
     marked = order_days.with_columns(rhythm=_own_rhythm(rule)).with_columns(
-        at_risk_limit=(nw.col("rhythm") * rule.at_risk_after_days).floor().cast(nw.Int64),
-        lost_limit=(nw.col("rhythm") * rule.lost_after_days).floor().cast(nw.Int64),
+        at_risk_limit=_floored(nw.col("rhythm") * rule.at_risk_after_days),
+        at_risk_bound=_floored(nw.col("rhythm") * (rule.at_risk_after_days * rule.hysteresis_factor)),
+        lost_limit=_floored(nw.col("rhythm") * rule.lost_after_days),
         is_loyal=(nw.col("order_index") >= rule.loyal_min_order_days)
         & (nw.col("tenure_days") >= rule.loyal_min_tenure_days),
     )
-    returned = marked.with_columns(
-        from_risk=_exceeds("gap_days", windows.previous(nw.col("at_risk_limit"))),
-        from_lost=_exceeds("gap_days", windows.previous(nw.col("lost_limit"))),
+    returned = marked.with_columns(from_lost=_exceeds("gap_days", windows.previous(nw.col("lost_limit"))))
+    usual = windows.longest(nw.when(~nw.col("from_lost")).then(nw.col("gap_days")))
+    lenient = returned.with_columns(
+        at_risk_limit=nw.max_horizontal("at_risk_limit", nw.min_horizontal(usual, "at_risk_bound", "lost_limit"))
     )
+    judged = lenient.with_columns(from_risk=_exceeds("gap_days", windows.previous(nw.col("at_risk_limit"))))
     previous_was_won_back = windows.previous(nw.col("from_lost").cast(nw.Int64)).fill_null(0)
-    return returned.with_columns(
-        enters_regular=(nw.col("order_index") > 1)
-        & ~nw.col("from_lost")
-        & (nw.col("from_risk") | (nw.col("order_index") == 2) | (previous_was_won_back == 1))
+    comes_back = ~nw.col("from_lost") & (nw.col("from_risk") | (previous_was_won_back == 1))
+    return judged.with_columns(
+        enters_active=(nw.col("order_index") == 1) | comes_back,
+        enters_regular=comes_back | ((nw.col("order_index") == 2) & ~nw.col("from_lost")),
     )
 
 
@@ -139,11 +170,13 @@ def assign_stage(*, at_day: int) -> tuple[pl.Expr, pl.Expr]:
     """
     last, at_risk, lost = pl.col("last_day"), pl.col("at_risk_after_days"), pl.col("lost_after_days")
     silence = pl.lit(at_day, pl.Int64) - last
+    recommended = pl.col("recommended_day")
     branches: tuple[tuple[pl.Expr, str, pl.Expr], ...] = (
         (silence > lost, "lost", last + lost + 1),
         (silence > at_risk, "at_risk", last + at_risk + 1),
-        (pl.col("frequency") == 0, "first_time_buyer", last),
         (pl.col("won_back_day").fill_null(-1) == last, "won_back", last),
+        (recommended.is_not_null(), "ambassador", pl.max_horizontal(recommended, "active_since_day")),
+        (pl.col("frequency") == 0, "first_time_buyer", last),
         (pl.col("loyal_from_day").is_not_null(), "loyal", pl.max_horizontal("loyal_from_day", "regular_since_day")),
         (pl.lit(value=True), "repeat", pl.col("regular_since_day")),
     )
@@ -161,6 +194,7 @@ def reachable_by_order(rule: StageRule, *, horizon_days: int) -> dict[str, pl.Ex
     - `first_time_buyer`: none, two order days are behind whoever orders again.
     - `repeat`: whoever was not loyal before; loyalty, once reached, is not unlearned.
     - `loyal`: whoever was, or can gather the order days and the tenure by the horizon's last day.
+    - `ambassador`: left to the model too, save that whoever has recommended is never again merely `repeat` or `loyal`.
     - `won_back`: it takes a gap longer than the limit of the order before: the present silence, prolonged to the
       horizon's last day, or a gap within the horizon against the shortest limit that the rule ever sets.
     - `at_risk`, `lost`: left to the model.
@@ -174,14 +208,15 @@ def reachable_by_order(rule: StageRule, *, horizon_days: int) -> dict[str, pl.Ex
     """
     longest_within = horizon_days - 1
     was_loyal = pl.col("loyal_from_day").is_not_null()
+    has_recommended = pl.col("recommended_day").is_not_null()
     has_days = pl.col("frequency") + 1 + horizon_days >= rule.loyal_min_order_days
     has_tenure = pl.col("T_days") + longest_within >= rule.loyal_min_tenure_days
     by_silence = pl.col("days_since_last_order") + longest_within > pl.col("lost_after_days")
     within = longest_within > math.floor(rule.lost_after_days * rule.own_rhythm_min_factor)
     return {
         "first_time_buyer": pl.lit(value=False),
-        "repeat": ~was_loyal,
-        "loyal": was_loyal | (has_days & has_tenure),
+        "repeat": ~was_loyal & ~has_recommended,
+        "loyal": (was_loyal | (has_days & has_tenure)) & ~has_recommended,
         "won_back": by_silence | pl.lit(value=within),
     }
 
@@ -198,6 +233,17 @@ def _own_rhythm(rule: StageRule) -> nw.Expr:
     relative = nw.col("tenure_days").cast(nw.Float64) / (n_gaps.cast(nw.Float64) * rule.mean_gap_days)
     clipped = relative.clip(rule.own_rhythm_min_factor, rule.own_rhythm_max_factor)
     return nw.when(n_gaps >= rule.own_rhythm_min_gaps).then(clipped).otherwise(nw.lit(1.0))
+
+
+def _recommended(min_rating: float) -> Count:
+    """Count the day of the first recommendation; a review without a rating is one."""
+    is_good = nw.col("value_micros").is_null() | (nw.col("value_micros") >= round(min_rating * MICROS))
+    recommends = nw.col("event_type").is_in(RECOMMENDING) & ((nw.col("event_type") != "review") | is_good)
+    return Count("recommended_day", when(recommends, _DAY), "min", log="events", needs=tuple(_RECOMMENDATIONS))
+
+
+def _floored(days: nw.Expr) -> nw.Expr:
+    return days.floor().cast(nw.Int64)
 
 
 def _exceeds(column: str, limit: nw.Expr) -> nw.Expr:

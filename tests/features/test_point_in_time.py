@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from features.catalogue import MICROS
 from features.intake.orders import read_orders
-from features.lifecycle.stages import learn_stage_rule
+from features.lifecycle.prospects import ProspectRule, build_prospects, learn_prospect_rule
+from features.lifecycle.stages import PROSPECT_STAGES, learn_stage_rule
 from features.offers import find_offers
 from features.order_days import build_order_days
 from features.records import Records
@@ -23,6 +24,7 @@ from tests.histories import CUTOFF_DAY, SHOP_RULE, Shop, build_records, cents, e
 
 SNAPSHOT = Snapshot(CUTOFF_DAY, 90)
 SETTINGS = load_settings()
+PROSPECT_RULE = ProspectRule(hot_within_days=30, hot_min_visit_days=2, observable=PROSPECT_STAGES)
 RAW_COLUMNS = (
     "customer_id",
     "ordered_at",
@@ -42,12 +44,13 @@ MANY = settings(max_examples=max(100, settings().max_examples), deadline=None)
 @given(shops(), later_shops(), st.randoms(use_true_random=False))
 @MANY
 def test_no_leakage(shop: Shop, later: Shop, rng: Random) -> None:
-    """Orders, refunds, items and events at or after the cutoff leave both tables byte-identical."""
+    """Orders, refunds, items, events and contacts at or after the cutoff leave all three tables byte-identical."""
     before, after = build_records(_known(shop)), build_records(_grown(shop, later, rng))
     expected = build_customer_table(before, SNAPSHOT, rule=SHOP_RULE, features=FEATURES)
     features = build_feature_table(after, SNAPSHOT)
     assert _customers(after) == exact_bytes(expected)
     assert exact_bytes(features) == exact_bytes(expected.select(features.columns))
+    assert _prospects(after) == _prospects(before)
 
 
 @pytest.mark.slow
@@ -55,18 +58,25 @@ def test_no_leakage(shop: Shop, later: Shop, rng: Random) -> None:
 @MANY
 def test_no_leakage_in_database(engine: duckdb.DuckDBPyConnection, shop: Shop, later: Shop, rng: Random) -> None:
     """The same holds in DuckDB, where the later rows are read with the earlier ones."""
-    grown = build_records(_grown(shop, later, rng), engine)
-    assert _customers(grown) == _customers(build_records(_known(shop)))
+    grown, known = build_records(_grown(shop, later, rng), engine), build_records(_known(shop))
+    assert _customers(grown) == _customers(known)
+    assert _prospects(grown) == _prospects(known)
 
 
 @given(shops(), later_shops(), st.randoms(use_true_random=False))
 @MANY
 def test_nothing_learned_from_later(shop: Shop, later: Shop, rng: Random) -> None:
-    """Neither the stage rule nor what the data offers is learned from rows at or after the cutoff."""
+    """Neither the stage rules nor what the data offers are learned from rows at or after the cutoff."""
     before, after = build_records(_known(shop)), build_records(_grown(shop, later, rng))
-    rules = [learn_stage_rule(build_order_days(records, SNAPSHOT), SETTINGS.stages) for records in (before, after)]
+    offers = find_offers(before, SNAPSHOT)
+    assert find_offers(after, SNAPSHOT) == offers
+    rules = [
+        learn_stage_rule(build_order_days(records, SNAPSHOT), SETTINGS.stages, offers=find_offers(records, SNAPSHOT))
+        for records in (before, after)
+    ]
     assert rules[0] == rules[1]
-    assert find_offers(after, SNAPSHOT) == find_offers(before, SNAPSHOT)
+    of_prospects = [learn_prospect_rule(records, SNAPSHOT, SETTINGS.stages) for records in (before, after)]
+    assert of_prospects[0] == of_prospects[1]
 
 
 @pytest.mark.slow
@@ -74,11 +84,13 @@ def test_nothing_learned_from_later(shop: Shop, later: Shop, rng: Random) -> Non
 @MANY
 def test_scattered(engine: duckdb.DuckDBPyConnection, shop: Shop, rng: Random, n_parts: int) -> None:
     """Rows in any sequence, and in any number of frames put together, give the same bytes on both engines."""
-    expected = _customers(build_records(shop))
+    expected = _customers(build_records(shop)), _prospects(build_records(shop))
     parts = {name: _scatter(frame, n_parts, rng) for name, frame in shop.items()}
-    assert _customers(build_records({name: pl.concat(found) for name, found in parts.items()})) == expected
+    together = build_records({name: pl.concat(found) for name, found in parts.items()})
+    assert (_customers(together), _prospects(together)) == expected
     unions = {name: _union([engine.from_arrow(part.to_arrow()) for part in found]) for name, found in parts.items()}
-    assert _customers(Records.wrap(**unions)) == expected
+    united = Records.wrap(**unions)
+    assert (_customers(united), _prospects(united)) == expected
 
 
 @pytest.mark.slow
@@ -97,6 +109,10 @@ def test_files(engine: duckdb.DuckDBPyConnection, shop: Shop, rows_are: str, rng
 
 def _customers(records: Records) -> bytes:
     return exact_bytes(build_customer_table(records, SNAPSHOT, rule=SHOP_RULE, features=FEATURES))
+
+
+def _prospects(records: Records) -> bytes:
+    return exact_bytes(build_prospects(records, SNAPSHOT, rule=PROSPECT_RULE))
 
 
 def _features(records: Records) -> bytes:

@@ -8,6 +8,10 @@ from hypothesis import strategies as st
 from features.windows import PARTITIONED, SORTED, Windows
 
 DAYS = st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=8, unique=True).map(sorted), min_size=1, max_size=6)
+LONGEST = 47_481  # days from 1970 to 2099
+SILENCES = st.lists(
+    st.lists(st.none() | st.integers(0, 400) | st.just(LONGEST), min_size=1, max_size=8), min_size=1, max_size=6
+)
 
 
 @given(DAYS)
@@ -30,6 +34,21 @@ def test_both_ways(customers: list[list[int]]) -> None:
     assert along.rows() == expected
     any_order = nw.from_native(frame.reverse().lazy()).with_columns(*_looks(PARTITIONED)).collect().to_native()
     assert any_order.sort("customer_id", "day").select(along.columns).equals(along)
+
+
+@given(SILENCES)
+@settings(deadline=None)
+def test_longest(customers: list[list[int | None]]) -> None:
+    """The longest number of days so far is the customer's own, a null counts as none, both ways; also of centuries."""
+    rows = [(f"c{i}", i, day, days) for i, own in enumerate(customers) for day, days in enumerate(own)]
+    columns = {"customer_id": pl.String, "_customer": pl.UInt32, "day": pl.Int64, "days": pl.Int64}
+    frame = pl.DataFrame(rows, schema=columns, orient="row")
+    expected = [max(days or 0 for days in own[: at + 1]) for own in customers for at in range(len(own))]
+    along = nw.from_native(frame, eager_only=True).select(longest=SORTED.longest(nw.col("days")))
+    assert along["longest"].to_list() == expected
+    any_order = nw.from_native(frame.reverse().lazy()).with_columns(longest=PARTITIONED.longest(nw.col("days")))
+    found = any_order.collect().to_native().sort("_customer", "day")
+    assert found["longest"].to_list() == expected
 
 
 def _looks(windows: Windows) -> list[nw.Expr]:

@@ -28,8 +28,8 @@ from features.intake.event_report import refuse_bad_events
 from features.intake.events import EventIntake, read_events
 from features.intake.request_events import EventRow, events_from_rows
 from features.intake.rules.event_checks import EVENT_REASONS
-from features.intake.rules.event_types import ORDER_LIKE, load_event_types, plain_type
-from features.records import EVENT_SCHEMA
+from features.intake.rules.event_types import MARKETING_COST, ORDER_LIKE, load_event_types, plain_type
+from features.records import CONTACT_SCHEMA, EVENT_SCHEMA
 from features.settings import EventsSettings
 
 ReadEvents = Callable[..., EventIntake]
@@ -246,6 +246,44 @@ def test_visitors(read: ReadEvents) -> None:
     assert (intake.report.n_visitor_events, intake.report.n_ambiguous) == (2, 1)
 
 
+def test_contacts(read: ReadEvents) -> None:
+    """Contacts are the events of anybody, each once, as known then; costs and what is read with orders are none."""
+    rows = (
+        ",v,2024-03-01T10:00:00,visit,,web",
+        "a,v,2024-03-02T10:00:00,registration,,",
+        ",v,2024-03-03T10:00:00,cart,7,web",
+        ",v,2024-03-03T10:00:00,cart,7,web",
+        "a,,2024-03-03T10:00:00,nps,9,mail",
+        ",w,2024-03-04T10:00:00,custom thing,,",
+        "a,v,2024-03-05T10:00:00,purchase,5,",
+        ",w,2024-03-05T10:00:00,refund,-5,",
+        "a,,2024-03-06T10:00:00,marketing_cost,2,ads",
+        ",w,2024-03-06T10:00:00,ad_spend,2,ads",
+        ",,2024-03-06T10:00:00,ad_spend,2,ads",
+        "a,,,visit,,",
+    )
+    intake = read(*rows)
+    assert intake.contacts.pl().schema == CONTACT_SCHEMA
+    assert intake.contacts.columns == list(CONTACT_SCHEMA)
+    assert _sorted(intake.contacts) == sorted(
+        [
+            (None, "v", _DAY, "visit", "web"),
+            ("a", "v", _DAY + 1, "registration", None),
+            ("a", "v", _DAY + 2, "cart", "web"),
+            ("a", None, _DAY + 2, "survey", "mail"),
+            (None, "w", _DAY + 3, "custom_thing", None),
+        ],
+        key=repr,
+    )
+    assert (intake.report.n_input, intake.report.n_accepted, intake.report.n_quarantined) == (12, 11, 1)
+
+
+def test_contact_of_a_buyer(read: ReadEvents) -> None:
+    """A visitor whom a purchase linked is a customer's in whatever comes next, though the purchase is no contact."""
+    rows = ("a,v,2024-03-02T10:00:00,purchase,5,", ",v,2024-03-03T10:00:00,visit,,")
+    assert read(*rows).contacts.fetchall() == [("a", "v", _DAY + 2, "visit", None)]
+
+
 def test_one_identity(read: ReadEvents) -> None:
     """A source needs a customer or a visitor, not both; with neither it is refused."""
     assert read("v,2024-03-01,visit", header="anonymous_id,timestamp,event").report.n_visitor_events == 1
@@ -280,7 +318,7 @@ def _read_files(folder: Path, files: Sequence[Sequence[str]], connection: duckdb
 def _bytes(intake: EventIntake) -> bytes:
     report = intake.report
     facts = (report.digest, report.n_events, report.n_visitor_events, report.by_type, intake.marketing_costs.fetchall())
-    return repr((_sorted(intake.events), facts)).encode()
+    return repr((_sorted(intake.events), _sorted(intake.contacts), facts)).encode()
 
 
 def _adds_up(intake: EventIntake) -> bool:
@@ -295,6 +333,20 @@ def _adds_up(intake: EventIntake) -> bool:
     )
 
 
+def _contacts_are_all(intake: EventIntake) -> bool:
+    """Tell whether the contacts are the events of customers but costs, and those of visitors, all of them."""
+    contacts = intake.contacts.fetchall()
+    named = [(customer, *did) for customer, _, *did in contacts if customer is not None]
+    events = [(customer, day, kind, channel) for customer, day, kind, _, channel in intake.events.fetchall()]
+    anonymous = [visitor for customer, visitor, *_ in contacts if customer is None]
+    return (
+        sorted(named, key=repr) == sorted((event for event in events if event[2] != MARKETING_COST), key=repr)
+        and len(anonymous) == intake.report.n_visitor_events
+        and None not in anonymous
+        and not {kind for _, _, _, kind, _ in contacts} & {MARKETING_COST, *ORDER_LIKE}
+    )
+
+
 @given(rows=_logs(), rng=st.randoms(use_true_random=False))
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_set_semantics(tmp_path: Path, engine: duckdb.DuckDBPyConnection, rows: list[str], rng: Any) -> None:
@@ -306,15 +358,16 @@ def test_set_semantics(tmp_path: Path, engine: duckdb.DuckDBPyConnection, rows: 
     assert _bytes(split) == _bytes(whole)
     assert _adds_up(whole)
     assert _adds_up(split)
+    assert _contacts_are_all(whole)
 
 
 @given(rows=_logs(), later=_logs(from_day=4))
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_leakage(tmp_path: Path, engine: duckdb.DuckDBPyConnection, rows: list[str], later: list[str]) -> None:
-    """Rows of later days never change whose an earlier event is, or that there is one."""
-    before = _sorted(_read_files(tmp_path, [rows], engine).events)
-    after = _sorted(_read_files(tmp_path, [[*later, *rows]], engine).events)
-    assert [row for row in after if row[1] < _DAY + 3] == before
+    """Rows of later days never change whose an earlier event or contact is, or that there is one."""
+    before, after = _read_files(tmp_path, [rows], engine), _read_files(tmp_path, [[*later, *rows]], engine)
+    assert [row for row in _sorted(after.events) if row[1] < _DAY + 3] == _sorted(before.events)
+    assert [row for row in _sorted(after.contacts) if row[2] < _DAY + 3] == _sorted(before.contacts)
 
 
 def test_no_values(read: ReadEvents) -> None:
