@@ -27,11 +27,13 @@ from training.golden import agrees, golden_answers
 from training.models.churn import ChurnModel
 from training.models.inputs import input_names
 from training.models.lifecycle import LifecycleModel
+from training.models.next_segment import NextSegmentModel
 from training.models.next_stage import NextStageModel
+from training.models.prospects import ProspectModel
 from training.models.purchase_process import PurchaseProcess
 from training.models.trees import Trees
 
-FORMAT = 2
+FORMAT = 3
 _MODEL, _GOLDEN, _MANIFEST = "model.json", "golden.json", "manifest.json"
 _TREES = {"churn": "churn.txt", "next_stage": "next_stage.txt"}
 _LIBRARIES = ("numpy", "scipy", "polars", "narwhals", "lightgbm")
@@ -213,8 +215,10 @@ def _build_model(values: dict[str, Any], texts: Mapping[str, str]) -> LifecycleM
         process=PurchaseProcess.from_dict(values["process"]),
         churn=ChurnModel.from_dict(values["churn"], trees["churn"]),
         next_stage=NextStageModel.from_dict(values["next_stage"], trees["next_stage"]),
+        next_segment=NextSegmentModel.from_dict(values["next_segment"]),
         value=ValueSettings.model_validate(values["value"]),
         features=features,
+        prospects=None if values["prospects"] is None else ProspectModel.from_dict(values["prospects"]),
         notes=tuple(str(note) for note in values["notes"]),
     )
 

@@ -10,21 +10,27 @@ import numpy.typing as npt
 import polars as pl
 
 from features.errors import InsufficientHistoryError
-from features.lifecycle.stages import StageRule
+from features.lifecycle.stages import STAGES
 from features.records import Records
 from features.settings import Settings
 from features.snapshot import Snapshot, to_date
 from features.table import build_customer_table, features_named
 from training import metrics
 from training.bundle import Bundle
-from training.labels import build_labels
+from training.labels import build_labels, build_prospect_examples
 from training.ladder import OURS, Predictions, climb, predict
-from training.learn import Advance, learn_at
+from training.learn import Advance, Past, learn_at
 from training.models.inputs import stage_codes
 from training.splits import Fold, rolling_folds
 
 Metric = Callable[..., float]
 CHAMPION = "champion"
+
+_OF_PROSPECTS: Mapping[str, Metric] = {
+    "log_loss": metrics.log_loss_binary,
+    "auc": metrics.auc,
+    "ece": metrics.expected_calibration_error,
+}
 
 # task → metric → function(outcome, prediction); the first of each task decides.
 METRICS: Mapping[str, Mapping[str, Metric]] = {
@@ -44,6 +50,8 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "spearman": metrics.spearman,
         "top_decile_share": metrics.top_decile_share,
     },
+    "first_purchase": _OF_PROSPECTS,
+    "registration": _OF_PROSPECTS,
 }
 DECIDING = {task: next(iter(by_name)) for task, by_name in METRICS.items()}
 # task → function(outcome, prediction) → loss per customer, whose mean is the deciding metric.
@@ -51,8 +59,17 @@ LOSSES: Mapping[str, Callable[..., npt.NDArray[np.float64]]] = {
     "churn": metrics.log_losses_binary,
     "next_stage": metrics.log_losses_multiclass,
     "value": metrics.tweedie_deviances,
+    "first_purchase": metrics.log_losses_binary,
+    "registration": metrics.log_losses_binary,
+}
+# Of each class of the next stage, for our model alone, as metric `<name>_<stage>`.
+RELIABILITY: Mapping[str, Metric] = {
+    "mean_p": lambda _, p: float(p.mean()),
+    "share": lambda y, _: float(y.mean()),
+    "ece": metrics.expected_calibration_error,
 }
 
+_NOBODY = np.zeros(0)
 SCHEMA = pl.Schema(
     {
         "cutoff": pl.String(),
@@ -123,10 +140,10 @@ def backtest(
             notes.append(f"The backtest ends at {when}, where there is too little to learn from: {error.problem}")
             break
         step("judging")
-        answers = dict(climb(past.examples, past.present, model))
+        answers = dict(climb(past, model))
         if champion is not None and champion.manifest.trained_as_of <= when:
             answers[CHAMPION] = _ask_champion(records, fold, champion)
-        outcomes = observe(records, fold, past.rule, settings)
+        outcomes = observe(records, fold, past, settings)
         frames.append(judge(answers, outcomes, cutoff=when, settings=settings))
         judged = judged or (outcomes, _answered(answers[OURS]))
     assert judged is not None  # noqa: S101 - rolling_folds returns at least one fold
@@ -142,14 +159,22 @@ def _named(advance: Advance, when: str, step: str) -> None:
     advance(f"{when}: {step}")
 
 
-def observe(records: Records, fold: Fold, rule: StageRule, settings: Settings) -> Mapping[str, npt.NDArray[Any]]:
-    """Return what came within the horizon after the fold's cutoff: task → outcome per customer, sorted by id."""
+def observe(records: Records, fold: Fold, past: Past, settings: Settings) -> Mapping[str, npt.NDArray[Any]]:
+    """Return what came within the horizon after the fold's cutoff: task → outcome per customer or prospect, by id."""
     snapshot = Snapshot(fold.cutoff_day, settings.training.horizon_days)
-    labels = build_labels(records, snapshot, rule=rule)
-    return {
+    labels = build_labels(records, snapshot, rule=past.rule)
+    came = {
         "churn": labels["is_churned"].to_numpy().astype(np.int64),
         "next_stage": stage_codes(labels["next_stage"]),
         "value": labels["value"].to_numpy(),
+    }
+    if past.prospects is None:
+        return came
+    of_prospects = build_prospect_examples(records, snapshot, rule=past.prospects.rule)
+    visitors = of_prospects.filter("is_visitor")
+    return came | {
+        "first_purchase": of_prospects["is_first_purchase"].to_numpy().astype(np.int64),
+        "registration": visitors["is_registration"].to_numpy().astype(np.int64),
     }
 
 
@@ -164,8 +189,10 @@ def judge(
     rows: list[tuple[Any, ...]] = []
     draws = {"n_samples": settings.training.bootstrap_samples, "seed": settings.training.seed}
     for task, by_name in METRICS.items():
-        y = outcomes[task]
+        y = outcomes.get(task, _NOBODY)
         answered = {name: given[task] for name, a in answers.items() if task in (given := _answered(a))}
+        if not y.size or OURS not in answered:  # nobody to judge by, or nobody was there to learn from
+            continue
         losses = np.column_stack([LOSSES[task](y, p) for p in answered.values()])
         means = metrics.bootstrap_means(losses, **draws)
         drawn = {(name, DECIDING[task]): means[:, i] for i, name in enumerate(answered)}
@@ -176,8 +203,18 @@ def judge(
                 values = drawn.get((name, metric))
                 interval = (None, None) if values is None else metrics.percentile_interval(values)
                 rows.append((cutoff, task, name, metric, function(y, p), *interval, "", y.size))
+        if task == "next_stage":
+            rows.extend((cutoff, task, OURS, *row, None, None, "", y.size) for row in _reliability(y, answered[OURS]))
         rows.extend((cutoff, task, OURS, DECIDING[task], *row, y.size) for row in _differences(answered, losses, means))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _reliability(y: npt.NDArray[Any], p: npt.NDArray[Any]) -> Iterator[tuple[str, float]]:
+    """Yield how well the probabilities of each stage fit, of all stages that came or were thought possible."""
+    for code, stage in enumerate(STAGES):
+        came, expected = (y == code).astype(np.int64), p[:, code]
+        if came.any() or expected.any():
+            yield from ((f"{name}_{stage}", function(came, expected)) for name, function in RELIABILITY.items())
 
 
 def _differences(
@@ -209,5 +246,11 @@ def _ask_champion(records: Records, fold: Fold, champion: Bundle) -> Predictions
 
 def _answered(predictions: Predictions) -> Mapping[str, npt.NDArray[Any]]:
     """Return task → prediction, for the tasks that a rung answers."""
-    found = {"churn": predictions.p_churn, "next_stage": predictions.p_next_stage, "value": predictions.value}
+    found = {
+        "churn": predictions.p_churn,
+        "next_stage": predictions.p_next_stage,
+        "value": predictions.value,
+        "first_purchase": predictions.p_first_purchase,
+        "registration": predictions.p_registration,
+    }
     return {task: p for task, p in found.items() if p is not None}

@@ -11,7 +11,19 @@ from features.settings import GateSettings
 from training.evaluate import CHAMPION, DECIDING
 from training.ladder import OURS
 
-_NAMES = {"churn": "churn", "next_stage": "next stage", "value": "value"}
+_NAMES = {
+    "churn": "churn",
+    "next_stage": "next stage",
+    "value": "value",
+    "first_purchase": "first purchase",
+    "registration": "registration",
+}
+
+_RELATIVE = {
+    "value": "value_deviance_relative_margin",
+    "first_purchase": "prospect_log_loss_relative_margin",
+    "registration": "prospect_log_loss_relative_margin",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +143,8 @@ def _cutoffs(n_cutoffs: int) -> str:
 
 
 def _margin(task: str, rival_mean: float | None, gate: GateSettings) -> float:
-    if task == "value":
-        return gate.value_deviance_relative_margin * (rival_mean or 0.0)
+    if task in _RELATIVE:
+        return float(getattr(gate, _RELATIVE[task])) * (rival_mean or 0.0)
     return gate.churn_log_loss_margin if task == "churn" else gate.next_stage_log_loss_margin
 
 

@@ -4,18 +4,20 @@ A rung answers what it can: churn as P(no order), the next stage as a distributi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from features.groups.frequency import WINDOWS_DAYS
-from features.lifecycle.stages import STAGES
+from features.lifecycle.stages import PROSPECT_STAGES, STAGES
 from training.fitters.lifecycle import Examples, count_transitions
+from training.learn import Past, Prospects
 from training.models.inputs import purchase_summary, stage_codes
 from training.models.lifecycle import LifecycleModel
 from training.models.next_stage import join_branches
+from training.models.prospects import N_BANDS, prospect_cells
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
@@ -39,24 +41,35 @@ class Predictions:
         p_churn: P(no order in the horizon), shape (n,).
         p_next_stage: P(stage at the horizon's end), shape (n, n_stages).
         value: Expected value of the orders in the horizon, shape (n,).
+        p_first_purchase: P(an order in the horizon) of prospects, shape (n_prospects,).
+        p_registration: P(linked to a customer in the horizon) of the visitors among them, shape (n_visitors,).
     """
 
     p_churn: Vector | None = None
     p_next_stage: Matrix | None = None
     value: Vector | None = None
+    p_first_purchase: Vector | None = None
+    p_registration: Vector | None = None
 
 
-def climb(examples: tuple[Examples, ...], present: pl.DataFrame, model: LifecycleModel) -> Mapping[str, Predictions]:
-    """Let every rung, and the model, answer for the customers of `present`.
+def climb(past: Past, model: LifecycleModel) -> Mapping[str, Predictions]:
+    """Let every rung, and the model, answer for the customers, and prospects, at the test cutoff.
 
     Args:
-        examples: The training cutoffs that the model learned from.
-        present: Customer table at the test cutoff.
-        model: Learned from `examples`; its stage rule built both.
+        past: What the model learned from, and who is to be judged.
+        model: Learned from it; its stage rule built both.
 
     Returns:
         Rung name → predictions, the model last.
     """
+    of_customers = _climb_customers(past.examples, past.present, model)
+    of_prospects = {} if past.prospects is None else _climb_prospects(past.prospects, model)
+    return {name: replace(said, **of_prospects.get(name, {})) for name, said in of_customers.items()}
+
+
+def _climb_customers(
+    examples: tuple[Examples, ...], present: pl.DataFrame, model: LifecycleModel
+) -> dict[str, Predictions]:
     table, labels = pl.concat([e.table for e in examples]), pl.concat([e.labels for e in examples])
     return {
         "base_rate": _base_rate(labels, present),
@@ -65,6 +78,40 @@ def climb(examples: tuple[Examples, ...], present: pl.DataFrame, model: Lifecycl
         "simple_clv": _simple_clv(present, model.horizon_days),
         "bg_nbd": _bg_nbd(table, labels, present, model),
         OURS: predict(model, present),
+    }
+
+
+def _climb_prospects(prospects: Prospects, model: LifecycleModel) -> dict[str, dict[str, Vector]]:
+    """Let the rungs that know anything of prospects answer: overall, by days since last seen, by stage; then ours."""
+    table, present = pl.concat(prospects.examples), prospects.present
+    if model.prospects is None or present.is_empty():
+        return {}
+    n_cells = len(PROSPECT_STAGES) * N_BANDS
+    whole = np.zeros(n_cells, dtype=np.int64)
+    stage, band = np.divmod(np.arange(n_cells), N_BANDS)
+    rungs = {
+        name: _prospect_rates(table, present, group)
+        for name, group in (("base_rate", whole), ("recency_rule", band), ("last_period", stage))
+    }
+    ours = model.prospects.predict(present)
+    of_visitors = ours.filter("is_visitor")["p_registration"]
+    said = {"p_first_purchase": ours["p_first_purchase"].to_numpy(), "p_registration": of_visitors.to_numpy()}
+    return {**rungs, OURS: said}
+
+
+def _prospect_rates(table: pl.DataFrame, present: pl.DataFrame, group: npt.NDArray[np.int64]) -> dict[str, Vector]:
+    """Return the mean outcome of each prospect's group; groups join cells of stage and days since last seen."""
+    n_groups, visitors = int(group.max()) + 1, table.filter("is_visitor")
+    asked = (
+        ("p_first_purchase", "is_first_purchase", table, present),
+        ("p_registration", "is_registration", visitors, present.filter("is_visitor")),
+    )
+    return {
+        name: _group_mean(seen[outcome].to_numpy().astype(np.float64), group[prospect_cells(seen)], n_groups)[
+            group[prospect_cells(now)]
+        ]
+        for name, outcome, seen, now in asked
+        if seen.height
     }
 
 
@@ -123,9 +170,12 @@ def _bg_nbd(table: pl.DataFrame, labels: pl.DataFrame, present: pl.DataFrame, mo
     p_churn = timing.p_no_order(summary, horizon_days=model.horizon_days)
     orders = timing.expected_orders(summary, horizon_days=model.horizon_days)
     given_order = count_transitions(table, labels)[stage_codes(present["stage"])]
+    silent_code = stage_codes(present["stage_if_silent"])
     return Predictions(
         p_churn=p_churn,
-        p_next_stage=join_branches(p_churn, stage_codes(present["stage_if_silent"]), given_order),
+        p_next_stage=join_branches(
+            p_churn, silent_code, given_order, model.next_stage.p_recommends_if_silent(silent_code)
+        ),
         value=orders * model.process.gamma_gamma.expected_order_value(summary),
     )
 

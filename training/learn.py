@@ -1,11 +1,12 @@
 """Learning at one cutoff: everything that was known by then, and the model that follows from it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from features.catalogue import supported
+from features.lifecycle.prospects import ProspectRule, build_prospects, learn_prospect_rule
 from features.lifecycle.stages import StageRule, learn_stage_rule
 from features.offers import find_offers
 from features.order_days import build_order_days
@@ -14,11 +15,30 @@ from features.settings import Settings
 from features.snapshot import Snapshot
 from features.table import FEATURES, build_customer_table, build_customer_tables
 from training.fitters.lifecycle import Examples, fit_lifecycle_model
-from training.labels import build_label_tables
+from training.fitters.prospects import fit_prospects
+from training.labels import build_label_tables, build_prospect_examples
 from training.models.lifecycle import LifecycleModel
 from training.splits import Fold
 
 Advance = Callable[[str], None]
+_TOO_YOUNG = (
+    "Events tell of prospects, but of none at any training cutoff: there is nothing to learn their chances from."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prospects:
+    """What may be known at a cutoff of those who had not ordered.
+
+    Args:
+        rule: Of their stages.
+        examples: One table per training cutoff, youngest first, as `build_prospect_examples` returns them.
+        present: Prospects at the cutoff.
+    """
+
+    rule: ProspectRule
+    examples: tuple[pl.DataFrame, ...]
+    present: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +49,13 @@ class Past:
         rule: Stage rule learned from the history before the cutoff.
         examples: One per training cutoff, youngest first.
         present: Customer table at the cutoff.
+        prospects: The same of those who had not ordered; None where the shop records no contacts.
     """
 
     rule: StageRule
     examples: tuple[Examples, ...]
     present: pl.DataFrame
+    prospects: Prospects | None = None
 
 
 def learn_at(
@@ -43,7 +65,12 @@ def learn_at(
     advance("features")
     past = build_past(records, fold, settings=settings)
     model = fit_lifecycle_model(past.examples, past.present, rule=past.rule, settings=settings, advance=advance)
-    return past, model
+    if past.prospects is None:
+        return past, model
+    prospects = fit_prospects(past.prospects.examples, rule=past.prospects.rule)
+    too_young = prospects is None and past.prospects.rule.observable
+    notes = (*model.notes, _TOO_YOUNG) if too_young else model.notes
+    return past, replace(model, prospects=prospects, notes=notes)
 
 
 def build_past(records: Records, fold: Fold, *, settings: Settings) -> Past:
@@ -51,8 +78,9 @@ def build_past(records: Records, fold: Fold, *, settings: Settings) -> Past:
     horizon = settings.training.horizon_days
     present = Snapshot(fold.cutoff_day, horizon)
     known = present.known_records(records)
-    rule = learn_stage_rule(build_order_days(Records(known.orders), present), settings.stages)
-    features = supported(FEATURES, find_offers(records, present))
+    offers = find_offers(records, present)
+    rule = learn_stage_rule(build_order_days(Records(known.orders), present), settings.stages, offers=offers)
+    features = supported(FEATURES, offers)
     table = build_customer_table(known, present, rule=rule, features=features)
     limit, seed = settings.training.max_fit_customers, settings.training.seed
     snapshots = [Snapshot(day, horizon) for day in fold.train_cutoff_days]
@@ -65,7 +93,19 @@ def build_past(records: Records, fold: Fold, *, settings: Settings) -> Past:
             strict=True,
         )
     ]
-    return Past(rule, tuple(examples), table)
+    prospects = _recall_prospects(known, snapshots, present, settings)
+    return Past(rule, tuple(examples), table, prospects)
+
+
+def _recall_prospects(
+    known: Records, snapshots: list[Snapshot], present: Snapshot, settings: Settings
+) -> Prospects | None:
+    """Build what was known of prospects; None where the shop records no contacts."""
+    if known.contacts is None:
+        return None
+    rule = learn_prospect_rule(known, present, settings.stages)
+    examples = [build_prospect_examples(known, snapshot, rule=rule) for snapshot in snapshots]
+    return Prospects(rule, tuple(examples), build_prospects(known, present, rule=rule))
 
 
 def _batches(snapshots: list[Snapshot], *, is_large: bool) -> list[list[Snapshot]]:

@@ -20,7 +20,7 @@ from features.settings import Settings, load_settings
 from features.table import FEATURES, features_named
 from serving.scoring import score_records
 from tests.tiny_model import train_model, write_model
-from training.bundle import Bundle, load_bundle, read_manifest
+from training.bundle import FORMAT, Bundle, load_bundle, read_manifest
 from training.models.lifecycle import LifecycleModel
 
 FILES = ("manifest.json", "model.json", "golden.json", "churn.txt", "next_stage.txt")
@@ -199,7 +199,7 @@ def test_other_features_than_said(copy: Path, bundle: Bundle) -> None:
         load_bundle(copy)
 
 
-@pytest.mark.parametrize("version", [1, 3, "2", None])
+@pytest.mark.parametrize("version", [1, 2, FORMAT + 1, str(FORMAT), None])
 def test_other_format(copy: Path, version: Any) -> None:
     """A bundle of another format is refused, though its seal fits."""
     _reseal(copy, format=version)
@@ -247,6 +247,13 @@ FORGED_MODELS = {
     "a feature that does not exist": _set("features", 0, to="orders_of_last_week"),
     "features that are no list": _set("features", to=3),
     "no calibrator": _set("churn", "calibrator", to=None),
+    "no next segment": _set("next_segment", to=None),
+    "groups without a code": _set("next_segment", "groups", to=["champions"]),
+    "moves that do not sum to one": _set("next_segment", "recency", 0, 0, to=0.9),
+    "recommending above one": _set("next_stage", "p_recommends", to=7.0),
+    "prospects that are a list": _set("prospects", to=[]),
+    "prospects without rates": _set("prospects", to={}),
+    "prospects left out": lambda values: {name: value for name, value in values.items() if name != "prospects"},
 }
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 
+from features.lifecycle.stages import STAGES
 from features.records import Records
 from features.settings import Settings, load_settings
 from features.snapshot import to_date
@@ -16,7 +17,7 @@ from tests.histories import build_orders
 from tests.tiny_model import write_model
 from training import metrics
 from training.bundle import Bundle, load_bundle
-from training.evaluate import CHAMPION, DECIDING, METRICS, SCHEMA, Backtest, backtest, observe
+from training.evaluate import CHAMPION, DECIDING, METRICS, RELIABILITY, SCHEMA, Backtest, backtest, judge, observe
 from training.fitters.lifecycle import Examples
 from training.fitters.trees import fit_trees, out_of_fold
 from training.ladder import OURS, RUNGS, Predictions, climb
@@ -93,7 +94,7 @@ def answer_at(recorded: Prepare, folds: tuple[Fold, ...], quick: Settings) -> Ca
     def answer(orders: pl.DataFrame) -> Answers:
         past, model = learn_at(recorded(orders), folds[1], settings=quick)
         assert model.churn.trees is not None
-        return climb(past.examples, past.present, model)
+        return climb(past, model)
 
     return answer
 
@@ -122,6 +123,11 @@ def models_of(frame: pl.DataFrame, task: str, cutoff: str) -> set[str]:
     return set(frame.filter(pl.col("task") == task, pl.col("cutoff") == cutoff, pl.col("against") == "")["model"])
 
 
+def is_reliability() -> pl.Expr:
+    """Tell the rows on single stages from the others."""
+    return pl.col("metric").str.contains(f"^({'|'.join(RELIABILITY)})_({'|'.join(STAGES)})$")
+
+
 def test_schema(judged: Backtest) -> None:
     """The frame has the promised columns and types, and one row per cutoff, task, model, metric and rival."""
     assert judged.frame.schema == SCHEMA
@@ -130,18 +136,63 @@ def test_schema(judged: Backtest) -> None:
     assert set(undefined.select("model", "metric").iter_rows()) == {("base_rate", "spearman")}  # the same for everyone
 
 
+def test_reliability(judged: Backtest, folds: tuple[Fold, ...]) -> None:
+    """Of each stage that was possible, ours has the mean probability, the share that came, and the ECE."""
+    y, p = judged.outcomes["next_stage"], judged.predictions["next_stage"]
+    youngest = pl.col("cutoff") == to_date(folds[0].cutoff_day).isoformat()
+    rows = judged.frame.filter(youngest, task="next_stage", model=OURS, against="")
+    values = dict(rows.select("metric", "value").iter_rows())
+    assert sum(values[f"share_{stage}"] for stage in STAGES[:-1] if f"share_{stage}" in values) == pytest.approx(1.0)
+    assert "ece_ambassador" not in values
+    for code, stage in enumerate(STAGES[1:-1], start=1):
+        assert values[f"share_{stage}"] == pytest.approx((y == code).mean())
+        assert values[f"mean_p_{stage}"] == pytest.approx(p[:, code].mean())
+        assert values[f"ece_{stage}"] == pytest.approx(
+            metrics.expected_calibration_error((y == code).astype(int), p[:, code])
+        )
+
+
+def test_reliability_by_hand(quick: Settings) -> None:
+    """The figures of a stage are those of ten bins by hand; a stage that neither came nor was possible has none."""
+    p, outcome = np.zeros((4, len(STAGES))), ("lost", "repeat", "repeat", "repeat")
+    repeat, lost = STAGES.index("repeat"), STAGES.index("lost")
+    p[:, repeat] = (0.12, 0.16, 0.83, 0.95)
+    p[:, lost] = 1.0 - p[:, repeat]
+    y = np.array([STAGES.index(stage) for stage in outcome])
+    frame = judge({OURS: Predictions(p_next_stage=p)}, {"next_stage": y}, cutoff="1998-01-01", settings=quick)
+    found = dict(frame.filter(is_reliability()).select("metric", "value").iter_rows())
+    assert found == {
+        "mean_p_repeat": pytest.approx(0.515),
+        "share_repeat": pytest.approx(0.75),
+        "ece_repeat": pytest.approx((2 * abs(0.14 - 0.5) + abs(0.83 - 1.0) + abs(0.95 - 1.0)) / 4),
+        "mean_p_lost": pytest.approx(0.485),
+        "share_lost": pytest.approx(0.25),
+        "ece_lost": pytest.approx((2 * abs(0.86 - 0.5) + 0.17 + 0.05) / 4),
+    }
+
+
+def test_whole_answers(judged: Backtest, clean_answers: Answers) -> None:
+    """Every next-stage answer of every rung sums to 1, and so do the mean probabilities told of each cutoff."""
+    for said in (judged.predictions["next_stage"], *(a.p_next_stage for a in clean_answers.values())):
+        assert said is None or said.sum(axis=1) == pytest.approx(1.0, abs=1e-9)
+    told = judged.frame.filter(pl.col("metric").str.starts_with("mean_p_"))
+    sums = told.group_by("cutoff").agg(pl.col("value").sum())["value"]
+    assert sums.to_list() == [pytest.approx(1.0)] * 3
+
+
 def test_every_row(judged: Backtest, folds: tuple[Fold, ...]) -> None:
     """Every rung is there, on every task it answers, at every cutoff, with every metric, and ours against each."""
     answering = {task: {*RUNGS, OURS} - {"simple_clv"} for task in ("churn", "next_stage")} | {"value": {*RUNGS, OURS}}
     expected = set()
     for number, fold in enumerate(folds):
         cutoff = to_date(fold.cutoff_day).isoformat()
-        for task, by_name in METRICS.items():
+        for task in ("churn", "next_stage", "value"):  # nothing is recorded of prospects
             standing = {CHAMPION} if number < 2 and task != "next_stage" else set()
             models = answering[task] | standing
-            expected |= {(cutoff, task, model, metric, "") for model in models for metric in by_name}
+            expected |= {(cutoff, task, model, metric, "") for model in models for metric in METRICS[task]}
             expected |= {(cutoff, task, OURS, DECIDING[task], rival) for rival in models - {OURS}}
-    assert set(judged.frame.select("cutoff", "task", "model", "metric", "against").iter_rows()) == expected
+    found = judged.frame.filter(~is_reliability()).select("cutoff", "task", "model", "metric", "against")
+    assert set(found.iter_rows()) == expected
 
 
 def test_cutoffs(judged: Backtest, end_day: int) -> None:
@@ -178,7 +229,9 @@ def test_youngest(judged: Backtest, cdnow_orders: pl.DataFrame, folds: tuple[Fol
     assert judged.outcomes["churn"].tolist() == churned
     assert judged.outcomes["value"] == pytest.approx(np.array(value))
     ours = pl.col("model") == OURS, pl.col("against") == "", pl.col("cutoff") == to_date(youngest).isoformat()
-    for task, metric, found in judged.frame.filter(*ours).select("task", "metric", "value").iter_rows():
+    for task, metric, found in (
+        judged.frame.filter(*ours, ~is_reliability()).select("task", "metric", "value").iter_rows()
+    ):
         assert found == METRICS[task][metric](judged.outcomes[task], judged.predictions[task])
 
 
@@ -186,8 +239,7 @@ def test_outcomes(recorded: Prepare, few_orders: pl.DataFrame, folds: tuple[Fold
     """Every outcome is that of the orders from the cutoff up to the horizon's end, of whoever was known before it."""
     records = recorded(few_orders)
     for fold in folds:
-        rule = build_past(records, fold, settings=quick).rule
-        found = observe(records, fold, rule, quick)
+        found = observe(records, fold, build_past(records, fold, settings=quick), quick)
         churned, value = _count_by_hand(few_orders, fold.cutoff_day)
         assert found["churn"].tolist() == churned
         assert found["value"] == pytest.approx(np.array(value))

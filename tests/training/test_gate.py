@@ -152,6 +152,35 @@ def test_margins(setting: str) -> None:
     assert len(objections(frame, GATE.model_copy(update={setting: needed - 1e-9}))) == 1
 
 
+PROSPECTS: Mapping[Key, float] = {
+    ("first_purchase", "base_rate", "log_loss"): 0.30,
+    ("first_purchase", OURS, "log_loss"): 0.20,
+    ("registration", "last_period", "log_loss"): 0.40,
+    ("registration", OURS, "log_loss"): 0.35,
+}
+
+
+def test_prospects() -> None:
+    """Where prospects were judged, the gate compares both their tasks, in the words for them."""
+    decision = decide(summarise(rig(PROSPECTS)), GATE)
+    assert decision.is_promoted
+    assert [reason.text for reason in decision.reasons][8:10] == [
+        "first purchase: beats base_rate (log_loss -0.1000, 3 cutoffs, margin 0.0060)",
+        "registration: beats last_period (log_loss -0.0500, 3 cutoffs, margin 0.0080)",
+    ]
+
+
+@pytest.mark.parametrize(("task", "rival"), [("first_purchase", "base_rate"), ("registration", "last_period")])
+def test_prospects_refused(task: str, rival: str) -> None:
+    """A challenger that knows prospects worse than a rung is refused, unless it is within the share that is allowed."""
+    frame = rig({**PROSPECTS, (task, OURS, "log_loss"): 0.44, (task, rival, "log_loss"): 0.40})
+    (words,) = objections(frame)
+    assert words == f"{task.replace('_', ' ')}: loses to {rival} (log_loss +0.0400, 3 cutoffs, margin 0.0080)"
+    for margin, n_objections in ((0.1 + 1e-9, 0), (0.1 - 1e-9, 1)):
+        allowed = GATE.model_copy(update={"prospect_log_loss_relative_margin": margin})
+        assert len(objections(frame, allowed)) == n_objections
+
+
 def test_level() -> None:
     """Within the margin, a challenger is said to be level, not to beat."""
     reasons = decide(summarise(rig({("churn", "bg_nbd", "log_loss"): 0.319})), GATE).reasons
@@ -237,7 +266,13 @@ def test_summary() -> None:
     frame = pl.concat([rig_cutoff(CUTOFFS[0], {**GOOD, ("churn", OURS, "auc"): 0.9}), rig_cutoff(CUTOFFS[1], without)])
     summary = summarise(frame)
     assert summary["cutoffs"] == ["1998-01-02", "1998-04-02"]
-    assert summary["deciding"] == {"churn": "log_loss", "next_stage": "log_loss", "value": "deviance"}
+    assert summary["deciding"] == {
+        "churn": "log_loss",
+        "next_stage": "log_loss",
+        "value": "deviance",
+        "first_purchase": "log_loss",
+        "registration": "log_loss",
+    }
     means = {(row["task"], row["model"], row["metric"]): (row["mean"], row["n_cutoffs"]) for row in summary["ladder"]}
     assert means.keys() == GOOD.keys()
     assert means["churn", OURS, "auc"] == (pytest.approx(0.85), 2)

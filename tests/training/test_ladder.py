@@ -1,6 +1,6 @@
 """The ladder: every rung against sums that can be done by hand."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,8 @@ from features.table import build_customer_table
 from tests.histories import CUTOFF_DAY, SHOP_RULE, build_orders
 from training.fitters.lifecycle import Examples
 from training.labels import build_labels
-from training.ladder import OURS, RUNGS, climb, predict
+from training.ladder import OURS, RUNGS, Predictions, climb, predict
+from training.learn import Past
 from training.models.bg_nbd import BgNbd
 from training.models.gamma_gamma import GammaGamma
 from training.models.lifecycle import LifecycleModel
@@ -62,6 +63,11 @@ def stand_at_present(*rows: tuple[str, int, int], horizon_days: int = HORIZON_DA
     return build_customer_table(records, Snapshot(PRESENT_DAY, horizon_days), rule=SHOP_RULE)
 
 
+def ask(examples: tuple[Examples, ...], present: pl.DataFrame, model: LifecycleModel) -> Mapping[str, Predictions]:
+    """Let every rung answer for the customers of the present."""
+    return climb(Past(SHOP_RULE, examples, present), model)
+
+
 def distribution(**p: float) -> list[float]:
     """Write down a next-stage distribution by the names of its stages."""
     return [p.get(stage, 0.0) for stage in STAGES]
@@ -78,7 +84,7 @@ def _given(values: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
 
 def test_every_rung(by_the_papers: LifecycleModel) -> None:
     """Every rung that is named answers, ours last; each says only what it can say, one row per customer."""
-    rungs = climb((learn_from(TWENTY + RETURNS),), stand_at_present(("a", 3, 9), ("b", 40, 9)), by_the_papers)
+    rungs = ask((learn_from(TWENTY + RETURNS),), stand_at_present(("a", 3, 9), ("b", 40, 9)), by_the_papers)
     assert list(rungs) == [*RUNGS, OURS]
     for name, said in rungs.items():
         assert (said.p_churn is None, said.p_next_stage is None) == (name == "simple_clv",) * 2
@@ -91,7 +97,7 @@ def test_every_rung(by_the_papers: LifecycleModel) -> None:
 
 def test_base_rate(by_the_papers: LifecycleModel) -> None:
     """The base rate is the training cutoffs' average, the same for whoever is asked about."""
-    said = climb((learn_from(TWENTY + RETURNS),), stand_at_present(("a", 1, 9), ("b", 400, 9)), by_the_papers)
+    said = ask((learn_from(TWENTY + RETURNS),), stand_at_present(("a", 1, 9), ("b", 400, 9)), by_the_papers)
     base = said["base_rate"]
     assert _given(base.p_churn) == pytest.approx([17 / 20] * 2)
     assert _given(base.value) == pytest.approx([(10 + 20 + 30) / 20] * 2)
@@ -102,7 +108,7 @@ def test_base_rate(by_the_papers: LifecycleModel) -> None:
 def test_all_cutoffs(by_the_papers: LifecycleModel) -> None:
     """Every training cutoff counts: two of them together average to what their customers did together."""
     both = (learn_from(TWENTY + RETURNS), learn_from(FOUR + ONE_RETURN))
-    said = climb(both, stand_at_present(("a", 1, 9)), by_the_papers)
+    said = ask(both, stand_at_present(("a", 1, 9)), by_the_papers)
     assert _given(said["base_rate"].p_churn) == pytest.approx([(17 + 3) / 24])
     assert _given(said["base_rate"].value) == pytest.approx([(60 + 8) / 24])
 
@@ -110,7 +116,7 @@ def test_all_cutoffs(by_the_papers: LifecycleModel) -> None:
 def test_recency_rule(by_the_papers: LifecycleModel) -> None:
     """Each decile of silence has its own mean, drawn to the overall mean by one observation of it."""
     present = stand_at_present(("first", 2, 9), ("later", 50, 9), ("second", 4, 9))
-    said = climb((learn_from(TWENTY + RETURNS),), present, by_the_papers)["recency_rule"]
+    said = ask((learn_from(TWENTY + RETURNS),), present, by_the_papers)["recency_rule"]
     none_churned, both_churned, one_churned = (0 + 0.85) / 3, (2 + 0.85) / 3, (1 + 0.85) / 3
     assert _given(said.p_churn) == pytest.approx([none_churned, both_churned, one_churned])
     assert _given(said.value) == pytest.approx([(10 + 20 + 3) / 3, (0 + 3) / 3, (30 + 3) / 3])
@@ -119,7 +125,7 @@ def test_recency_rule(by_the_papers: LifecycleModel) -> None:
 def test_recency_rule_stages(by_the_papers: LifecycleModel) -> None:
     """Stages are averaged by stage and decile; where nobody stood, the overall distribution answers."""
     present = stand_at_present(("first", 2, 9), ("lost", 70, 9))
-    said = climb((learn_from(TWENTY + RETURNS),), present, by_the_papers)["recency_rule"]
+    said = ask((learn_from(TWENTY + RETURNS),), present, by_the_papers)["recency_rule"]
     first = distribution(repeat=(1 + 0.05) / 3, won_back=(1 + 0.10) / 3, lost=0.85 / 3)
     unseen = distribution(repeat=0.05, won_back=0.10, lost=0.85)
     assert _given(said.p_next_stage) == pytest.approx(np.array([first, unseen]))
@@ -128,7 +134,7 @@ def test_recency_rule_stages(by_the_papers: LifecycleModel) -> None:
 def test_last_period(by_the_papers: LifecycleModel) -> None:
     """Whether an order came in the last horizon decides churn; an order on its first day counts as one."""
     present = stand_at_present(("a", 90, 7), ("b", 91, 7))
-    said = climb((learn_from(FOUR + ONE_RETURN),), present, by_the_papers)["last_period"]
+    said = ask((learn_from(FOUR + ONE_RETURN),), present, by_the_papers)["last_period"]
     assert _given(said.p_churn) == pytest.approx([(1 + 0.75) / 3, (2 + 0.75) / 3])
     assert _given(said.value) == pytest.approx([7.0, 0.0])
 
@@ -136,7 +142,7 @@ def test_last_period(by_the_papers: LifecycleModel) -> None:
 def test_last_period_stages(by_the_papers: LifecycleModel) -> None:
     """The next stage follows from the current one alone, drawn to the overall distribution by one observation."""
     present = stand_at_present(("first", 10, 7), ("lost", 91, 7), ("risk", 40, 7))
-    said = climb((learn_from(FOUR + ONE_RETURN),), present, by_the_papers)["last_period"]
+    said = ask((learn_from(FOUR + ONE_RETURN),), present, by_the_papers)["last_period"]
     expected = [
         distribution(won_back=(1 + 0.25) / 2, lost=0.75 / 2),
         distribution(won_back=0.25 / 4, lost=(3 + 0.75) / 4),
@@ -152,21 +158,21 @@ def test_nearest_window(by_the_papers: LifecycleModel, horizon_days: int, expect
     """The last period's value is that of the window nearest in length, scaled to the horizon."""
     present = stand_at_present(("a", 20, 4), ("a", 80, 6), ("a", 300, 20), horizon_days=horizon_days)
     examples = (learn_from(FOUR + ONE_RETURN, horizon_days=horizon_days),)
-    said = climb(examples, present, replace(by_the_papers, horizon_days=horizon_days))["last_period"]
+    said = ask(examples, present, replace(by_the_papers, horizon_days=horizon_days))["last_period"]
     assert _given(said.value) == pytest.approx([expected])
 
 
 def test_simple_clv(by_the_papers: LifecycleModel) -> None:
     """Two orders of 30 and 50 in 400 days are 0.2 a day, and 18 in 90 days."""
     present = stand_at_present(("a", 400, 30), ("a", 5, 50))
-    said = climb((learn_from(TWENTY + RETURNS),), present, by_the_papers)["simple_clv"]
+    said = ask((learn_from(TWENTY + RETURNS),), present, by_the_papers)["simple_clv"]
     assert _given(said.value) == pytest.approx([18.0])
 
 
 def test_bg_nbd(by_the_papers: LifecycleModel) -> None:
     """BG/NBD and Gamma-Gamma answer as the papers' closed forms do (2005, eq. 10; 2013, eq. 5)."""
     present = stand_at_present(("one", 50, 9), ("three", 272, 9), ("three", 100, 20), ("three", 59, 40))
-    said = climb((learn_from(TWENTY + RETURNS),), present, by_the_papers)["bg_nbd"]
+    said = ask((learn_from(TWENTY + RETURNS),), present, by_the_papers)["bg_nbd"]
     one, three = _closed_form(0, 0, 50), _closed_form(2, 213, 272)
     assert _given(said.p_churn) == pytest.approx([one[0], three[0]])
     mean_value = P * V / (Q - 1)
@@ -187,7 +193,7 @@ def _closed_form(x: int, recency_days: int, T_days: int) -> tuple[float, float]:
 def test_bg_nbd_stages(by_the_papers: LifecycleModel) -> None:
     """The silent branch takes p_churn; the other is shared out as the moves of those who ordered."""
     present = stand_at_present(("one", 20, 9))
-    said = climb((learn_from(TWENTY + RETURNS),), present, by_the_papers)["bg_nbd"]
+    said = ask((learn_from(TWENTY + RETURNS),), present, by_the_papers)["bg_nbd"]
     p_churn, _ = _closed_form(0, 0, 20)
     # Of three who ordered, one became `repeat` and two `won_back`; one more observation is spread as 2 : 2.
     moves = np.array(distribution(repeat=(1 + 0.5) / 4, won_back=(2 + 0.5) / 4))

@@ -1,7 +1,7 @@
 """Learn the one answer from many cutoffs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,15 +10,18 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 
 from features.errors import InsufficientHistoryError
-from features.lifecycle.segments import learn_segments
+from features.lifecycle.segments import Segments, learn_segments, rfm_codes
 from features.lifecycle.stages import STAGES, StageRule
+from features.lifecycle.vocabularies import load_vocabulary
 from features.settings import Settings
 from training.fitters.btyd import fit_bg_nbd, fit_gamma_gamma
+from training.fitters.next_segment import fit_next_segment
 from training.fitters.trees import fit_trees, out_of_fold
 from training.metrics import log_loss_multiclass
 from training.models.churn import ChurnModel, ProbabilityCalibrator, logit
 from training.models.inputs import features_of, input_names, model_inputs, purchase_summary, stage_codes
 from training.models.lifecycle import LifecycleModel
+from training.models.next_segment import NextSegmentModel
 from training.models.next_stage import NextStageModel, sharpen
 from training.models.purchase_process import PurchaseProcess
 
@@ -80,14 +83,20 @@ def fit_lifecycle_model(
     advance("churn")
     churn = _fit_churn(inputs, names, table["customer_id"], labels, settings)
     advance("next stage")
-    next_stage = _fit_next_stage(inputs, names, table, labels, settings)
+    is_observable = "ambassador" in rule.observable
+    next_stage = replace(
+        _fit_next_stage(inputs, names, table, labels, settings),
+        p_recommends=_count_recommending(table, labels) if is_observable else 0.0,
+    )
+    segments = learn_segments(present, settings.segments)
     return LifecycleModel(
         horizon_days=settings.training.horizon_days,
         stage_rule=rule,
-        segments=learn_segments(present, settings.segments),
+        segments=segments,
         process=process,
         churn=churn,
         next_stage=next_stage,
+        next_segment=_fit_next_segment(examples, segments, settings),
         value=settings.value,
         features=features,
         notes=(*penalties, *_name_fallbacks(rule, churn, next_stage)),
@@ -200,6 +209,26 @@ def _fit_next_stage(
         trees=fit_trees(rows, target, names=names, n_classes=classes.size, seed=seed),
         classes=tuple(int(c) for c in classes),
         temperature=_fit_temperature(held_out, target),
+    )
+
+
+def _count_recommending(table: pl.DataFrame, labels: pl.DataFrame) -> float:
+    """Return the share of those who stayed active in silence whom a recommendation made ambassadors.
+
+    Half an observation of each outcome is added (Jeffreys 1946); 0 where nobody stayed active in silence.
+    """
+    is_active = table["stage_if_silent"].is_in(("first_time_buyer", "repeat", "loyal"))
+    became = labels.filter(labels["is_churned"] & is_active)["next_stage"] == "ambassador"
+    return (float(became.sum()) + 0.5) / (became.len() + 1.0) if became.len() else 0.0
+
+
+def _fit_next_segment(examples: tuple[Examples, ...], segments: Segments, settings: Settings) -> NextSegmentModel:
+    vocabulary = load_vocabulary(settings.lifecycle.rfm_groups)
+    return fit_next_segment(
+        [(e.table, e.labels) for e in examples],
+        segments=segments,
+        groups={code: vocabulary.group_of(code, rfm_bins=segments.bins) for code in rfm_codes(segments.bins)},
+        horizon_days=settings.training.horizon_days,
     )
 
 

@@ -12,7 +12,9 @@ from features.lifecycle.stages import STAGES, StageRule, reachable_by_order
 from features.settings import ValueSettings
 from training.models.churn import ChurnModel
 from training.models.inputs import model_inputs, purchase_summary, stage_codes
+from training.models.next_segment import CellForecast, NextSegmentModel
 from training.models.next_stage import NextStageModel, join_branches
+from training.models.prospects import ProspectModel
 from training.models.purchase_process import Forecast, PurchaseProcess
 
 
@@ -24,11 +26,13 @@ class Answer:
         p_churn: P(no order in the horizon), shape (n,).
         p_next_stage: P(stage at the horizon's end), shape (n, n_stages), columns as `STAGES`.
         forecast: Orders and value, tied to `p_churn`.
+        cells: RFM group and size at the horizon's end, tied to `p_churn` too.
     """
 
     p_churn: npt.NDArray[np.float64]
     p_next_stage: npt.NDArray[np.float64]
     forecast: Forecast
+    cells: CellForecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,10 @@ class LifecycleModel:
         process: The purchase process behind orders and value.
         churn: The root of the answer.
         next_stage: The order branch of the next stage.
+        next_segment: The order branch of RFM group and size.
         value: How orders become money.
         features: Names of the features that the trees read, in their order.
+        prospects: Answers for those who have not ordered; None where the shop records nothing of them.
         notes: What training had to give up on this data, in words; empty where nothing.
     """
 
@@ -53,8 +59,10 @@ class LifecycleModel:
     process: PurchaseProcess
     churn: ChurnModel
     next_stage: NextStageModel
+    next_segment: NextSegmentModel
     value: ValueSettings
     features: tuple[str, ...]
+    prospects: ProspectModel | None = None
     notes: tuple[str, ...] = ()
 
     def answer(self, table: pl.DataFrame) -> Answer:
@@ -71,7 +79,11 @@ class LifecycleModel:
             annual_discount_rate=self.value.annual_discount_rate,
             interval_coverage=self.value.interval_coverage,
         )
-        return Answer(p_churn, join_branches(p_churn, stage_codes(table["stage_if_silent"]), p_given_order), forecast)
+        silent_code = stage_codes(table["stage_if_silent"])
+        p_recommends = self.next_stage.p_recommends_if_silent(silent_code)
+        p_next_stage = join_branches(p_churn, silent_code, p_given_order, p_recommends)
+        cells = self.next_segment.predict(table, p_churn, segments=self.segments, horizon_days=self.horizon_days)
+        return Answer(p_churn, p_next_stage, forecast, cells)
 
     def is_reachable(self, table: pl.DataFrame) -> npt.NDArray[np.bool_]:
         """Tell which stages the rule allows at the horizon's end after an order, shape (n, n_stages)."""
@@ -89,7 +101,9 @@ class LifecycleModel:
             "process": self.process.to_dict(),
             "churn": self.churn.to_dict(),
             "next_stage": self.next_stage.to_dict(),
+            "next_segment": self.next_segment.to_dict(),
             "value": self.value.model_dump(),
             "features": list(self.features),
+            "prospects": None if self.prospects is None else self.prospects.to_dict(),
             "notes": list(self.notes),
         }

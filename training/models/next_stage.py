@@ -11,6 +11,12 @@ from training.models.trees import Trees
 
 Matrix = npt.NDArray[np.float64]
 
+# What an order makes of whoever is neither silent nor just won back: the first that the stage rule allows.
+_ACTIVE = [STAGES.index(stage) for stage in ("repeat", "loyal", "ambassador")]
+_AMBASSADOR = len(_ACTIVE) - 1
+# Whom a recommendation makes an ambassador without an order.
+_CAN_RECOMMEND = [STAGES.index(stage) for stage in ("first_time_buyer", "repeat", "loyal")]
+
 
 @dataclass(frozen=True, slots=True)
 class NextStageModel:
@@ -21,6 +27,8 @@ class NextStageModel:
             those who ordered. Rows sum to 1. The Markov rung, and the answer where there are no trees.
         trees: Multiclass trees over `classes`, or None.
         classes: Positions in `STAGES` of the trees' classes.
+        p_recommends: P(a first recommendation in the horizon | no order comes, still active at its end); 0 where the
+            shop records none.
         temperature: Divides the trees' log-probabilities before they are normalised again (Guo et al. 2017, On
             calibration of modern neural networks, eq. 9).
     """
@@ -29,6 +37,7 @@ class NextStageModel:
     trees: Trees | None = None
     classes: tuple[int, ...] = ()
     temperature: float = 1.0
+    p_recommends: float = 0.0
 
     def p_given_order(
         self, inputs: Matrix, stage_code: npt.NDArray[np.int64], is_reachable: npt.NDArray[np.bool_]
@@ -45,8 +54,16 @@ class NextStageModel:
         else:
             p = np.zeros((inputs.shape[0], len(STAGES)))
             p[:, list(self.classes)] = sharpen(self.trees.predict(inputs), self.temperature)
-        p = np.where(is_reachable, p, 0.0)
+        p = _shared_out(p, is_reachable)
         return np.asarray(p / p.sum(axis=1, keepdims=True))
+
+    def p_recommends_if_silent(self, silent_code: npt.NDArray[np.int64]) -> Matrix:
+        """Return P(a first recommendation in the horizon | no order comes), shape (n,).
+
+        Args:
+            silent_code: Stage at the horizon's end should neither come, shape (n,).
+        """
+        return np.where(np.isin(silent_code, _CAN_RECOMMEND), self.p_recommends, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is not trees as JSON values."""
@@ -54,6 +71,7 @@ class NextStageModel:
             "transitions": self.transitions.tolist(),
             "classes": list(self.classes),
             "temperature": self.temperature,
+            "p_recommends": self.p_recommends,
         }
 
     @classmethod
@@ -66,7 +84,21 @@ class NextStageModel:
         classes = tuple(values["classes"])
         if trees is not None and (trees.n_outputs != len(classes) or not set(classes) <= set(range(len(STAGES)))):
             raise ValueError("the trees do not answer for these classes")
-        return cls(np.array(values["transitions"]), trees, classes, values["temperature"])
+        return cls(np.array(values["transitions"]), trees, classes, values["temperature"], values["p_recommends"])
+
+
+def _shared_out(p: Matrix, is_reachable: npt.NDArray[np.bool_]) -> Matrix:
+    """Leave out the stages that cannot be reached.
+
+    Whoever has recommended is an ambassador where others are `repeat` or `loyal`, and so has the probability of all
+    three. The same goes for the first active stage that a customer can reach where nobody learned from reached one.
+    """
+    allowed = np.where(is_reachable, p, 0.0)
+    heir = np.argmax(is_reachable[:, _ACTIVE], axis=1)
+    is_all = (heir == _AMBASSADOR) | (allowed[:, _ACTIVE].sum(axis=1) == 0.0)
+    inherited = p[:, _ACTIVE].sum(axis=1)[:, None] * np.eye(len(_ACTIVE))[heir]
+    allowed[:, _ACTIVE] = np.where(is_all[:, None], inherited, allowed[:, _ACTIVE])
+    return np.asarray(allowed)
 
 
 def sharpen(p: Matrix, temperature: float) -> Matrix:
@@ -75,14 +107,18 @@ def sharpen(p: Matrix, temperature: float) -> Matrix:
     return np.asarray(powered / powered.sum(axis=1, keepdims=True))
 
 
-def join_branches(p_churn: Matrix, silent_code: npt.NDArray[np.int64], p_given_order: Matrix) -> Matrix:
+def join_branches(
+    p_churn: Matrix, silent_code: npt.NDArray[np.int64], p_given_order: Matrix, p_recommends: Matrix
+) -> Matrix:
     """Return P(next stage), shape (n, n_stages): the silent branch from the rule, the other from the model.
 
     Args:
         p_churn: Probability of no order, shape (n,).
         silent_code: Stage at the horizon's end should no order come, shape (n,).
         p_given_order: P(stage | an order comes), shape (n, n_stages).
+        p_recommends: P(a first recommendation makes an ambassador | no order comes), shape (n,).
     """
     joined = (1.0 - p_churn)[:, None] * p_given_order
-    joined[np.arange(p_churn.size), silent_code] += p_churn
+    joined[np.arange(p_churn.size), silent_code] += p_churn * (1.0 - p_recommends)
+    joined[:, _ACTIVE[_AMBASSADOR]] += p_churn * p_recommends
     return joined

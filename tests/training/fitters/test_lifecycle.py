@@ -10,7 +10,7 @@ from features.records import Records
 from features.settings import Settings, load_settings
 from tests.histories import one_customer
 from tests.tiny_model import train_model
-from training.fitters.lifecycle import count_transitions
+from training.fitters.lifecycle import _count_recommending, count_transitions
 from training.fitters.trees import N_FOLDS, customer_folds, fit_trees, out_of_fold
 
 N = len(STAGES)
@@ -65,10 +65,10 @@ def test_transitions() -> None:
     after = ["repeat", "at_risk", "at_risk", "loyal", "lost"]
     labels = pl.DataFrame({"is_churned": [False, False, True, False, True], "next_stage": after})
     moves = count_transitions(pl.DataFrame({"stage": stages}), labels)
-    overall = np.array([0.0, 2.0, 1.0, 1.0, 0.0, 0.0]) / 4
+    overall = np.array([0.0, 2.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 4
     expected = np.tile(overall, (N, 1))
-    expected[0] = (overall + np.array([0, 1, 0, 1, 0, 0])) / 3
-    expected[1] = (overall + np.array([0, 0, 1, 0, 0, 0])) / 2
+    expected[0] = (overall + np.array([0, 1, 0, 1, 0, 0, 0])) / 3
+    expected[1] = (overall + np.array([0, 0, 1, 0, 0, 0, 0])) / 2
     assert moves == pytest.approx(expected)
 
 
@@ -76,6 +76,15 @@ def test_transitions_of_nobody() -> None:
     """Where nobody ordered, every row is still a probability."""
     labels = pl.DataFrame({"is_churned": [True], "next_stage": ["lost"]})
     assert count_transitions(pl.DataFrame({"stage": ["lost"]}), labels).sum(axis=1) == pytest.approx(np.ones(N))
+
+
+def test_recommending() -> None:
+    """Of those who stayed active in silence, the share is counted whom a recommendation made ambassadors."""
+    silent = ["repeat", "first_time_buyer", "loyal", "repeat", "ambassador", "at_risk", "repeat"]
+    after = ["ambassador", "first_time_buyer", "loyal", "repeat", "ambassador", "at_risk", "ambassador"]
+    labels = pl.DataFrame({"is_churned": [True] * 6 + [False], "next_stage": after})
+    assert _count_recommending(pl.DataFrame({"stage_if_silent": silent}), labels) == pytest.approx(1.5 / 5)
+    assert _count_recommending(pl.DataFrame({"stage_if_silent": silent[5:6]}), labels[5:6]) == 0.0
 
 
 def test_folds() -> None:

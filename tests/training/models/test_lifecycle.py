@@ -68,6 +68,8 @@ def test_rows_are_alone(model: LifecycleModel, table: pl.DataFrame) -> None:
     assert np.array_equal(part.p_churn, whole.p_churn[::-7])
     assert np.array_equal(part.p_next_stage, whole.p_next_stage[::-7])
     assert np.array_equal(part.forecast.clv_by_month, whole.forecast.clv_by_month[::-7])
+    assert np.array_equal(part.cells.cell, whole.cells.cell[::-7])
+    assert np.array_equal(part.cells.p_leave_cell, whole.cells.p_leave_cell[::-7])
 
 
 def test_without_trees(model: LifecycleModel, table: pl.DataFrame) -> None:
