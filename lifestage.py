@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -22,13 +22,16 @@ from features.errors import (
     SettingsError,
 )
 from features.lifecycle.segments import SIZES
-from features.lifecycle.stages import STAGES
+from features.lifecycle.stages import PROSPECT_STAGES, STAGES
 from features.settings import Settings, load_settings
 from features.snapshot import to_day
 from serving import terminal
 
 if TYPE_CHECKING:
     from features.intake.shop import Shop
+    from features.lifecycle.vocabularies import Wording
+    from serving.schemas import StageMap
+    from serving.store import ScoreStore
     from training.bundle import Bundle
 
 app = typer.Typer(
@@ -48,6 +51,8 @@ _TOP = 10
 _INTERRUPTED = "Query interrupted"
 
 StageName = StrEnum("StageName", list(STAGES))  # type: ignore[misc]  # members are data
+ProspectStageName = StrEnum("ProspectStageName", list(PROSPECT_STAGES))  # type: ignore[misc]  # members are data
+SliceName = StrEnum("SliceName", ["all", "stage", "cohort", "channel"])
 SizeName = StrEnum("SizeName", list(SIZES))  # type: ignore[misc]  # members are data
 
 Home = Annotated[
@@ -89,6 +94,17 @@ Zone = Annotated[str | None, typer.Option("--timezone", help="The shop's time zo
 DateFormat = Annotated[str | None, typer.Option(help="strptime format of ordered_at, such as %d/%m/%Y.")]
 AsOf = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only orders before this date are used.")]
 Horizon = Annotated[int | None, typer.Option(help="Days that the predictions look ahead.")]
+VocabularyName = Annotated[
+    str | None,
+    typer.Option(
+        "--vocabulary",
+        help="Whose words for the stages: lifestage, reach_to_loyalty, visitor_to_regular, awareness_to_advocacy, "
+        "discovery_to_defence, stranger_to_ambassador, omnisend, shopify_rfm, hubspot, or the path of your own .toml.",
+    ),
+]
+Language = Annotated[str | None, typer.Option(help="Of the words: en or fr.")]
+SvgFile = Annotated[Path | None, typer.Option("--svg", help="Draw it into this .svg instead.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write it as JSON; - for stdout.")]
 Cutoffs = Annotated[int | None, typer.Option(help="Test cutoffs of the backtest, one horizon apart.")]
 
 
@@ -99,11 +115,13 @@ def demo(home: Home = Path(_DEFAULT_HOME)) -> None:
     It ends by itself within a few minutes and needs no network.
     """
     from features.intake.cdnow import DEMO_SOURCE, write_cdnow_csv
+    from serving.answers import tell_at_risk
     from serving.demonstration import show_exchange
-    from serving.lists import load_at_risk, load_stage_map
+    from serving.lists import load_at_risk
     from serving.state import open_store
 
     settings = _settings(None)
+    wording = _wording(settings)
     terminal.print_heading("1  Orders: the CDNOW purchase log, 1997-01-01 to 1998-06-30")
     orders_path = write_cdnow_csv(_made(home / "demo"))
     with _shop([str(orders_path)], None, settings, home=home) as shop:
@@ -114,13 +132,13 @@ def demo(home: Home = Path(_DEFAULT_HOME)) -> None:
         _promote(home, settings)
         terminal.print_heading("4  Scores of the whole base")
         as_of = date(1998, 7, 1)
-        _score(shop, _champion(home), home=home, settings=settings, as_of=as_of, out=None)
+        _score(shop, _champion(home), home=home, settings=settings, as_of=as_of, wording=wording, out=None)
     terminal.print_note("Everyone in this log joined in early 1997: nobody is new any more, and most are long lost.")
     with open_store(home) as store:
-        terminal.print_stages(load_stage_map(store))
+        _print_stages(store, wording)
         terminal.print_heading("5  The ten customers most worth saving")
         page = load_at_risk(store, limit=_TOP)
-        terminal.print_at_risk(page)
+        terminal.print_at_risk(tell_at_risk(page, wording))
     terminal.print_heading("6  The service: a real BentoML server on a free port of this machine")
     show_exchange(home, as_of=as_of.isoformat(), customer_id=page.rows[0]["customer_id"])
     terminal.print_heading("What to try next")
@@ -297,22 +315,23 @@ def score(
     event_column: EventColumns = None,
     timezone: Zone = None,
     date_format: DateFormat = None,
+    vocabulary: VocabularyName = None,
+    language: Language = None,
     home: Home = Path(_DEFAULT_HOME),
     config: Config = None,
 ) -> None:
     """Score every customer with the champion and publish the scores, all at once, to the store."""
     from serving.batch import TABLE_ENDINGS, require_writable
-    from serving.lists import load_stage_map
     from serving.state import open_store
 
     settings = _settings(config, orders=_order_flags(column, timezone, date_format), events=_event_flags(event_column))
     if out is not None:
         require_writable(out, endings=TABLE_ENDINGS)
-    champion = _champion(home)
+    champion, wording = _champion(home), _wording(settings, vocabulary, language)
     with _shop(orders, events, settings, home=home) as shop:
-        _score(shop, champion, home=home, settings=settings, as_of=as_of.date(), out=out)
+        _score(shop, champion, home=home, settings=settings, as_of=as_of.date(), wording=wording, out=out)
     with open_store(home) as store:
-        terminal.print_stages(load_stage_map(store))
+        _print_stages(store, wording)
 
 
 @app.command(name="at-risk")
@@ -324,32 +343,221 @@ def at_risk(
         float | None, typer.Option(min=0, max=1, help="Only customers this likely to leave.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the list to this .csv or .parquet instead.")] = None,
+    vocabulary: VocabularyName = None,
+    language: Language = None,
     home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
 ) -> None:
-    """List the customers most worth saving, by value at risk = p_churn × 12-month value."""
+    """List the customers most worth saving, by value at risk = p_churn × 12-month value, and what to do for them."""
+    from serving.answers import tell_at_risk
     from serving.batch import write_frame
     from serving.lists import at_risk_frame, load_at_risk
     from serving.state import open_published
     from serving.store import AtRiskFilters
 
+    wording = _wording(_settings(config), vocabulary, language)
     with open_published(home) as store:
         filters = AtRiskFilters(stage=stage, size=size, min_p_churn=min_p_churn)
         page = load_at_risk(store, limit=limit, filters=filters)
+        wording = _wording_of_run(store, wording)
     if out is None:
-        terminal.print_at_risk(page)
+        terminal.print_at_risk(tell_at_risk(page, wording))
     else:
-        write_frame(at_risk_frame(page), out)
+        write_frame(at_risk_frame(page, wording), out)
         terminal.out.print(f"{len(page.rows)} customers written to {out}.")
 
 
 @app.command()
-def stages(home: Home = Path(_DEFAULT_HOME)) -> None:
-    """Show the lifecycle map: customers, value and churn per stage."""
-    from serving.lists import load_stage_map
+def stages(
+    svg: SvgFile = None,
+    json_file: JsonFile = None,
+    plays: Annotated[bool, typer.Option("--plays", help="Print what to do for each stage, too.")] = False,
+    vocabulary: VocabularyName = None,
+    language: Language = None,
+    home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
+) -> None:
+    """Show the lifecycle map: customers, value and churn per stage, who moved since, and who is expected to."""
+    from serving.answers import draw_stages
+    from serving.published import load_stage_map
     from serving.state import open_published
 
+    wording = _wording(_settings(config), vocabulary, language)
     with open_published(home) as store:
-        terminal.print_stages(load_stage_map(store))
+        if svg is not None:
+            _write(draw_stages(load_stage_map(store), wording), svg, endings=(".svg",))
+        elif json_file is not None:
+            _write(_told_stages(store, wording).model_dump_json(indent=1) + "\n", json_file)
+        else:
+            _print_stages(store, wording, with_plays=plays)
+
+
+@app.command()
+def segments(
+    svg: SvgFile = None,
+    json_file: JsonFile = None,
+    language: Language = None,
+    home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
+) -> None:
+    """Show the grid of RFM group × size: who stands where, who is expected to leave, and the value that moves."""
+    from serving.answers import draw_segments, tell_segments
+    from serving.published import load_segmentation
+    from serving.state import open_published
+    from serving.terminal_maps import print_segments
+
+    settings = _settings(config)
+    wording, groups = _wording(settings, None, language), settings.lifecycle.rfm_groups
+    with open_published(home) as store:
+        segmentation = load_segmentation(store)
+    if svg is not None:
+        _write(draw_segments(segmentation, groups=groups, language=wording.language), svg, endings=(".svg",))
+        return
+    told = tell_segments(segmentation, wording, groups=groups)
+    if json_file is not None:
+        _write(told.model_dump_json(indent=1) + "\n", json_file)
+    else:
+        print_segments(told)
+
+
+@app.command()
+def metrics(
+    slice_: Annotated[
+        SliceName, typer.Option("--by", help="Which slices: the whole shop, or by stage, cohort or channel.")
+    ] = SliceName.all,
+    out: Annotated[Path | None, typer.Option(help="Write the whole sheet to this .csv or .parquet instead.")] = None,
+    json_file: JsonFile = None,
+    vocabulary: VocabularyName = None,
+    language: Language = None,
+    home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
+) -> None:
+    """Show the metric sheet: cost per acquisition, order value, frequency, CLV to CPA, each with what it is made of."""
+    from serving.answers import label_metrics, tell_metrics
+    from serving.batch import write_frame
+    from serving.published import load_metric_sheet
+    from serving.state import open_published
+    from serving.terminal_maps import print_metrics
+
+    wording = _wording(_settings(config), vocabulary, language)
+    with open_published(home) as store:
+        sheet = load_metric_sheet(store)
+    rows = label_metrics(sheet.rows, wording)
+    if out is not None:
+        write_frame(rows, out)
+        terminal.out.print(f"{rows.height} rows written to {out}.")
+    elif json_file is not None:
+        _write(tell_metrics(sheet, wording).model_dump_json(indent=1) + "\n", json_file)
+    else:
+        print_metrics(rows.filter(slice_kind=slice_.value), title=f"Metric sheet as of {sheet.run.as_of}")
+
+
+@app.command()
+def prospects(
+    limit: Annotated[int, typer.Option(min=1, help="Rows of the list.")] = 25,
+    stage: Annotated[ProspectStageName | None, typer.Option(help="Only people in this stage.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the list to this .csv or .parquet instead.")] = None,
+    vocabulary: VocabularyName = None,
+    language: Language = None,
+    home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
+) -> None:
+    """List those who have not ordered, the likeliest to order first; it takes events with visitors or registrations."""
+    from serving.answers import tell_prospects
+    from serving.batch import write_frame
+    from serving.published import load_prospects, prospect_frame
+    from serving.state import open_published
+    from serving.terminal_maps import print_prospects
+
+    wording = _wording(_settings(config), vocabulary, language)
+    with open_published(home) as store:
+        page = load_prospects(store, limit=limit, stage=stage)
+    if out is None:
+        print_prospects(tell_prospects(page, wording))
+    else:
+        write_frame(prospect_frame(page, wording), out)
+        terminal.out.print(f"{len(page.rows)} prospects written to {out}.")
+
+
+@app.command()
+def changes(
+    limit: Annotated[int, typer.Option(min=1, help="Rows of the list.")] = 25,
+    since_run: Annotated[int | None, typer.Option(min=1, help="Compare with this run, not the one before.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the list to this .csv or .parquet instead.")] = None,
+    vocabulary: VocabularyName = None,
+    language: Language = None,
+    home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
+) -> None:
+    """List who entered and left which stage between the run before and the published one."""
+    from serving.answers import tell_changes
+    from serving.batch import write_frame
+    from serving.published import change_frame, load_changes
+    from serving.state import open_published
+    from serving.terminal_maps import print_changes
+
+    wording = _wording(_settings(config), vocabulary, language)
+    with open_published(home) as store:
+        page = load_changes(store, limit=limit, since_run=since_run)
+    if out is None:
+        print_changes(tell_changes(page, wording), {stage: wording.label(stage).text for stage in STAGES})
+    else:
+        write_frame(change_frame(page, wording), out)
+        terminal.out.print(f"{len(page.rows)} of {page.n_changes} changes written to {out}.")
+
+
+@app.command()
+def history(
+    as_of: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="History is what lies strictly before it.")],
+    customer_id: Annotated[str | None, typer.Option(help="Print the stages of this customer.")] = None,
+    at: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only the stage at the start of this day.")
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Who changed stage between this day and --as-of.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write every customer's rows to this .csv or .parquet.")] = None,
+    orders: OrderFiles = None,
+    events: EventFiles = None,
+    column: Columns = None,
+    event_column: EventColumns = None,
+    timezone: Zone = None,
+    date_format: DateFormat = None,
+    vocabulary: VocabularyName = None,
+    language: Language = None,
+    home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
+) -> None:
+    """Show which stages customers went through, since when, for how long and why, by the champion's stage rule."""
+    from serving.batch import TABLE_ENDINGS, require_writable, write_frame
+    from serving.stage_history import tell_history, tell_moves
+    from serving.terminal_maps import print_history
+
+    if (customer_id is None) == (out is None) and since is None:
+        raise SettingsError(
+            "A history is either printed, of one customer, or written, of all.",
+            remedy="Give --customer-id ID, or --out FILE; --since DATE alone counts who moved.",
+        )
+    if since is not None and (at is not None or customer_id is not None):
+        raise SettingsError(
+            "--since tells of all customers between two days.", remedy="Leave out --at and --customer-id."
+        )
+    if out is not None:
+        require_writable(out, endings=TABLE_ENDINGS)
+    settings = _settings(config, orders=_order_flags(column, timezone, date_format), events=_event_flags(event_column))
+    champion, wording = _champion(home), _wording(settings, vocabulary, language)
+    with _shop(orders, events, settings, home=home) as shop:
+        if since is None:
+            at_day = None if at is None else at.date()
+            rows = tell_history(shop, champion, as_of=as_of.date(), at=at_day, customer_id=customer_id, wording=wording)
+        else:
+            rows, flows = tell_moves(shop, champion, since=since.date(), as_of=as_of.date(), wording=wording)
+            print_history(flows.iter_rows(named=True), title=f"Stages from {since.date()} to {as_of.date()}")
+    if out is not None:
+        write_frame(rows, out)
+        terminal.out.print(f"{rows.height:,} rows written to {out}.")
+    elif since is None:
+        print_history(rows.iter_rows(named=True), title=f"Stages as of {as_of.date()}")
 
 
 @app.command()
@@ -504,19 +712,75 @@ def _promote(home: Path, settings: Settings) -> None:
     )
 
 
-def _score(shop: "Shop", champion: "Bundle", *, home: Path, settings: Settings, as_of: date, out: Path | None) -> None:
+def _score(
+    shop: "Shop",
+    champion: "Bundle",
+    *,
+    home: Path,
+    settings: Settings,
+    as_of: date,
+    wording: "Wording",
+    out: Path | None,
+) -> None:
     from serving.batch import publish_scores, score_base, scoring_notes
     from serving.state import open_store
 
     with terminal.progress(2) as advance, open_store(home) as store:
         advance("scoring")
-        scores = score_base(shop, champion, as_of=as_of, timezone=settings.orders.timezone)
+        publication = score_base(shop, champion, as_of=as_of, settings=settings)
         advance("publishing")
-        keep_runs = settings.serving.keep_runs
-        run = publish_scores(scores, store, published_at=_now(), keep_runs=keep_runs, out=out)
+        run = publish_scores(
+            publication,
+            store,
+            published_at=_now(),
+            keep_runs=settings.serving.keep_runs,
+            wording=replace(wording, rfm_bins=champion.model.segments.bins),
+            out=out,
+        )
     for note in scoring_notes(shop, champion.manifest, as_of=as_of):
         terminal.print_note(note)
     terminal.out.print(f"{run.n_customers:,} customers scored as of {run.as_of} over {run.horizon_days} days.")
+
+
+def _wording(settings: Settings, vocabulary: str | None = None, language: str | None = None) -> "Wording":
+    from serving.wording import build_wording
+
+    return build_wording(settings.lifecycle, vocabulary=vocabulary, language=language)
+
+
+def _wording_of_run(store: "ScoreStore", wording: "Wording") -> "Wording":
+    from serving.published import count_rfm_bins, published_run
+
+    return replace(wording, rfm_bins=count_rfm_bins(store, published_run(store)))
+
+
+def _told_stages(store: "ScoreStore", wording: "Wording") -> "StageMap":
+    from serving.answers import tell_stages
+    from serving.published import load_stage_map
+
+    stage_map = load_stage_map(store)
+    return tell_stages(stage_map, store.totals(stage_map.run), _wording_of_run(store, wording))
+
+
+def _print_stages(store: "ScoreStore", wording: "Wording", *, with_plays: bool = False) -> None:
+    from serving.terminal_maps import print_plays, print_stages
+
+    told = _told_stages(store, wording)
+    print_stages(told)
+    if with_plays:
+        print_plays(told)
+
+
+def _write(text: str, path: Path, *, endings: tuple[str, ...] = ()) -> None:
+    """Write a text to a file, or as it is to stdout."""
+    from serving.batch import require_writable, write_text
+
+    if path == Path("-"):
+        terminal.write_stdout(text)
+        return
+    require_writable(path, endings=endings)
+    write_text(text, path)
+    terminal.out.print(f"Written to {path}.")
 
 
 def _champion(home: Path) -> "Bundle":

@@ -4,28 +4,39 @@ Routes are plain functions, so that FastAPI runs them on worker threads and the 
 they serialise their own answers, so that this work stays there too.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request
-from fastapi.security import HTTPBearer
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
-from features.errors import InputError
-from serving import lists, pages
+from serving import answers, lists, pages, published
 from serving.cards import ModelCard, build_model_card
 from serving.guards import BodyGuard, KeyGuard, ProblemBoundary
+from serving.lifecycle_routes import add_feeds, add_maps
 from serving.live import score_request
 from serving.problems import MEDIA_TYPE, answer_with_problems, build_problem, problem_response
-from serving.schemas import AtRiskPage, Problem, Score, ScoreRequest, ScoreResponse, Size, Stage, StageMap
+from serving.replies import (
+    DEFAULT_LIST_ROWS,
+    CsvForm,
+    Cursor,
+    Limit,
+    Words,
+    asked_words,
+    check_limit,
+    csv_reply,
+    documented,
+    json_reply,
+    wants,
+)
+from serving.schemas import AtRiskPage, Score, ScoreRequest, ScoreResponse, Size, Stage
 from serving.state import LiveState
 from serving.store import AtRiskFilters
 
 API_VERSION = "1"
+_PROSPECT = "This customer has no order before as_of, and so no score: GET /v1/prospects tells of such people."
 OPENAPI_PATH = "/v1/openapi.json"
 SCORE_PATH = "/v1/score"
-DEFAULT_LIST_ROWS = 100
 
 _DESCRIPTION = (
     "Will a customer leave, which lifecycle stage comes next, and what is the customer worth: "
@@ -50,6 +61,8 @@ def build_app(live: LiveState) -> FastAPI:
     answer_with_problems(app)
     _add_scoring(app, live)
     _add_published(app, live)
+    add_maps(app, live)
+    add_feeds(app, live)
     _add_probes(app, live)
     pages.add_pages(app, live)
     app.add_middleware(BodyGuard, paths=(SCORE_PATH,), max_body_bytes=lambda: live.current.settings.max_body_bytes)
@@ -64,51 +77,46 @@ def known_paths(app: FastAPI) -> frozenset[str]:
 
 
 def _add_scoring(app: FastAPI, live: LiveState) -> None:
-    @app.post(SCORE_PATH, response_model=ScoreResponse, **_documented(401, 413, 415, 422, 503))
-    def score(request: ScoreRequest) -> Response:
+    @app.post(SCORE_PATH, response_model=ScoreResponse, **documented(401, 413, 415, 422, 503))
+    def score(request: ScoreRequest, words: Annotated[Words, Depends(asked_words)]) -> Response:
         """Score customers from the orders in the request; nothing is stored."""
         state = live.current
-        return _json(score_request(state.bundle, request, settings=state.settings))
+        return json_reply(score_request(state.bundle, request, settings=state.settings, wording=words.choose(state)))
 
-    @app.get("/v1/model", response_model=ModelCard, **_documented(401, 503))
+    @app.get("/v1/model", response_model=ModelCard, **documented(401, 503))
     def model() -> Response:
         """Return the model card of the champion: what it learned from, how well it did, what it looks at."""
-        return _json(build_model_card(live.current.bundle.manifest))
+        return json_reply(build_model_card(live.current.bundle.manifest))
 
 
 def _add_published(app: FastAPI, live: LiveState) -> None:
-    @app.get("/v1/scores", response_model=Score, **_documented(401, 404, 422, 503))
-    def scores(customer_id: CustomerId) -> Response:
+    @app.get("/v1/scores", response_model=Score, **documented(401, 404, 422, 503))
+    def scores(customer_id: CustomerId, words: Annotated[Words, Depends(asked_words)]) -> Response:
         """Return one customer's score from the published run."""
-        store = live.current.store
-        row = store.get(customer_id, lists.published_run(store))
+        state = live.current
+        run = published.published_run(state.store)
+        row = state.store.get(customer_id, run)
         if row is None:
-            raise HTTPException(404, "The published run has no score of this customer.")
-        return _json(Score.from_row(row))
+            is_prospect = state.store.get_prospect(customer_id, run) is not None
+            raise HTTPException(404, _PROSPECT if is_prospect else "The published run has no score of this customer.")
+        return json_reply(Score.from_row(row, words.of_run(state, run)))
 
-    @app.get("/v1/at-risk", response_model=AtRiskPage, **_documented(401, 422, 503, csv=True))
-    def at_risk(
+    @app.get("/v1/at-risk", response_model=AtRiskPage, **documented(401, 422, 503, media=("text/csv",)))
+    def at_risk(  # noqa: PLR0917 - FastAPI passes parameters by name
         request: Request,
         filters: Annotated[AtRiskFilters, Depends(_filters)],
-        limit: Annotated[int, Query(ge=1)] = DEFAULT_LIST_ROWS,
-        cursor: Annotated[str | None, Query(max_length=2000)] = None,
-        form: Annotated[Literal["json", "csv"] | None, Query(alias="format")] = None,
+        words: Annotated[Words, Depends(asked_words)],
+        limit: Limit = DEFAULT_LIST_ROWS,
+        cursor: Cursor = None,
+        form: CsvForm = None,
     ) -> Response:
         """List the customers most worth saving, highest value at risk first, as JSON or CSV."""
         state = live.current
-        if limit > state.settings.max_list_rows:
-            raise InputError(
-                f"limit is {limit}; at most {state.settings.max_list_rows} rows are given at a time.",
-                remedy="Ask for fewer, and follow next_cursor.",
-            )
-        page = lists.load_at_risk(state.store, limit=limit, filters=filters, cursor=cursor)
-        wants_csv = form == "csv" or (form is None and "text/csv" in request.headers.get("accept", ""))
-        return _csv(page, request) if wants_csv else _json(_at_risk_page(page))
-
-    @app.get("/v1/stages", response_model=StageMap, **_documented(401, 503))
-    def stages() -> Response:
-        """Return all customers of the published run, by stage."""
-        return _json(StageMap.model_validate(lists.load_stage_map(live.current.store), from_attributes=True))
+        page = lists.load_at_risk(state.store, limit=check_limit(limit, state), filters=filters, cursor=cursor)
+        wording = words.of_run(state, page.run)
+        if wants(request, "text/csv", form):
+            return csv_reply(lists.at_risk_csv(page, wording), "at-risk.csv", request, page.next_cursor)
+        return json_reply(answers.tell_at_risk(page, wording))
 
 
 def _add_probes(app: FastAPI, live: LiveState) -> None:
@@ -117,7 +125,7 @@ def _add_probes(app: FastAPI, live: LiveState) -> None:
         """Tell that the process answers."""
         return "ok\n"
 
-    @app.get("/readyz", response_class=PlainTextResponse, **_documented(503))
+    @app.get("/readyz", response_class=PlainTextResponse, **documented(503))
     async def readyz() -> Response:
         """Tell whether a champion is loaded."""
         if live.is_ready:
@@ -131,42 +139,6 @@ def _filters(
     stage: Stage | None = None, size: Size | None = None, min_p_churn: Share = None, max_p_churn: Share = None
 ) -> AtRiskFilters:
     return AtRiskFilters(stage=stage, size=size, min_p_churn=min_p_churn, max_p_churn=max_p_churn)
-
-
-def _at_risk_page(page: lists.AtRiskList) -> AtRiskPage:
-    return AtRiskPage.model_validate(
-        {
-            "run": page.run,
-            "customers": [Score.from_row(row) for row in page.rows],
-            "totals": page.totals,
-            "matching_customers": page.matching_customers,
-            "next_cursor": page.next_cursor,
-        },
-        from_attributes=True,
-    )
-
-
-def _json(answer: BaseModel) -> Response:
-    return Response(answer.model_dump_json(), media_type="application/json")
-
-
-def _csv(page: lists.AtRiskList, request: Request) -> Response:
-    headers = {"Content-Disposition": 'attachment; filename="at-risk.csv"'}
-    if page.next_cursor:
-        query = request.url.include_query_params(cursor=page.next_cursor).query
-        headers["Link"] = f'<?{query}>; rel="next"'
-    return Response(lists.at_risk_csv(page), media_type="text/csv; charset=utf-8", headers=headers)
-
-
-def _documented(*statuses: int, csv: bool = False) -> dict[str, Any]:
-    """Describe the problems of a route, and the key it asks for, in the OpenAPI document."""
-    responses: dict[int | str, dict[str, Any]] = {
-        status: {"description": build_problem(status).title, "model": Problem} for status in statuses
-    }
-    if csv:
-        responses[200] = {"content": {"text/csv": {"schema": {"type": "string"}}}}
-    has_key = 401 in statuses
-    return {"responses": responses, "dependencies": [Depends(HTTPBearer(auto_error=False))] if has_key else []}
 
 
 class _Api(FastAPI):

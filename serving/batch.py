@@ -1,34 +1,55 @@
 """Scores of a whole customer base: computed, written to a file, published to the store."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from features.errors import CutoffError, SettingsError
 from features.intake.shop import Shop
+from features.lifecycle.vocabularies import Wording
 from features.offers import find_offers
+from features.settings import Settings
 from features.snapshot import Snapshot, to_day
 from features.table import features_named
 from serving.csv_export import to_csv
-from serving.scoring import score_records
+from serving.reports import build_reports
+from serving.scoring import score_prospects, score_whole
 from serving.store import RunInfo, ScoreStore
+from serving.wording import with_labels
 from training.bundle import Bundle, Manifest
 
 TABLE_ENDINGS = (".parquet", ".csv")
 
 
-def score_base(shop: Shop, champion: Bundle, *, as_of: date, timezone: str) -> pl.DataFrame:
-    """Score every customer with an order before the as-of date. One row per customer, columns as `SCORE_SCHEMA`.
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """All that one run publishes.
+
+    Args:
+        scores: One row per customer with an order before the as-of date, columns as `SCORE_SCHEMA`.
+        prospects: One row per person without, columns as `PROSPECT_SCHEMA`; empty where none are on record.
+        reports: Name → JSON values, as `build_reports` returns them.
+    """
+
+    scores: pl.DataFrame
+    prospects: pl.DataFrame
+    reports: Mapping[str, Any]
+
+
+def score_base(shop: Shop, champion: Bundle, *, as_of: date, settings: Settings) -> Publication:
+    """Score everybody known before the as-of date, and describe the base as a whole.
 
     Args:
         shop: Validated records.
         champion: The model to answer with.
         as_of: Date in the shop's zone; orders at or after its midnight are not used.
-        timezone: In which the orders' days were counted.
+        settings: The time zone in which the orders' days were counted, and what the metric sheet covers.
 
     Raises:
         CutoffError: If no order lies before the as-of date.
@@ -39,12 +60,16 @@ def score_base(shop: Shop, champion: Bundle, *, as_of: date, timezone: str) -> p
         raise CutoffError(
             f"No order lies before the as-of date {as_of}; the first is of {first}.", remedy="Give a later --as-of."
         )
+    timezone = settings.orders.timezone
     if timezone != champion.manifest.timezone:
         raise SettingsError(
             f"The champion counts days in {champion.manifest.timezone}, and the orders were read in {timezone}.",
             remedy=f"Give --timezone {champion.manifest.timezone}, or train again.",
         )
-    return score_records(champion, shop.records, cutoff_day=to_day(as_of))
+    scored = score_whole(champion, shop.records, cutoff_day=to_day(as_of))
+    prospects = score_prospects(champion, shop.records, cutoff_day=to_day(as_of))
+    reports = build_reports(shop, scored, prospects, model=champion.model, as_of=as_of, settings=settings.lifecycle)
+    return Publication(scored.scores, prospects, reports)
 
 
 def scoring_notes(shop: Shop, manifest: Manifest, *, as_of: date) -> tuple[str, ...]:
@@ -78,11 +103,12 @@ def _lacking(shop: Shop, manifest: Manifest, *, as_of: date) -> list[str]:
 
 
 def publish_scores(
-    scores: pl.DataFrame,
+    publication: Publication,
     store: ScoreStore,
     *,
     published_at: datetime,
     keep_runs: int,
+    wording: Wording,
     out: Path | None = None,
 ) -> RunInfo:
     """Write scores to a file where one is wanted, then publish them.
@@ -94,8 +120,14 @@ def publish_scores(
         ServingError: If the scores cannot be published.
     """
     if out is not None:
-        write_frame(scores, out)
-    return store.publish(scores, published_at=published_at, keep_runs=keep_runs)
+        write_frame(with_labels(publication.scores, wording), out)
+    return store.publish(
+        publication.scores,
+        published_at=published_at,
+        keep_runs=keep_runs,
+        prospects=publication.prospects,
+        reports=publication.reports,
+    )
 
 
 def require_writable(path: Path, *, endings: tuple[str, ...] = ()) -> None:

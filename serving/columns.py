@@ -41,7 +41,10 @@ class ScoreColumn:
 
 
 def _p_next(stage: str) -> ScoreColumn:
-    return ScoreColumn(f"p_next_{stage}", Kind.NUMBER, f"probability of being {stage} at the end of the horizon")
+    meaning = f"probability of being {stage} at the end of the horizon"
+    if stage == "ambassador":  # takes events in which customers recommend
+        return ScoreColumn(f"p_next_{stage}", Kind.NUMBER, f"{meaning}; nothing where not observable", nullable=True)
+    return ScoreColumn(f"p_next_{stage}", Kind.NUMBER, meaning)
 
 
 COLUMNS = (
@@ -56,6 +59,18 @@ COLUMNS = (
         "p_alive", Kind.NUMBER, "probability of being an active customer at as_of; a diagnostic, no churn score"
     ),
     *(_p_next(stage) for stage in STAGES),
+    ScoreColumn(
+        "p_second_purchase",
+        Kind.NUMBER,
+        "of first-time and won-back buyers: probability of the next order within the horizon",
+        nullable=True,
+    ),
+    ScoreColumn(
+        "p_reactivation",
+        Kind.NUMBER,
+        "of lost customers: probability of an order within the horizon",
+        nullable=True,
+    ),
     ScoreColumn("expected_orders", Kind.NUMBER, "expected number of order days within the horizon"),
     ScoreColumn("expected_order_value", Kind.NUMBER, "expected value of one order day"),
     ScoreColumn("next_order_on", Kind.TEXT, "ISO date of the expected next order, if one is expected", nullable=True),
@@ -70,8 +85,27 @@ COLUMNS = (
     ScoreColumn("clv_by_month", Kind.NUMBERS, "clv_12m, month by month: 12 numbers that sum to it"),
     ScoreColumn("rfm", Kind.TEXT, "recency, frequency and value bins, best is highest, such as 543"),
     ScoreColumn("size", Kind.TEXT, "large, medium or small, by share of historic value"),
+    ScoreColumn("rfm_group", Kind.TEXT, "group of the RFM code, in the RFM vocabulary that training froze"),
+    ScoreColumn("p_leave_cell", Kind.NUMBER, "probability of another RFM group or size at the end of the horizon"),
     ScoreColumn("value_at_risk", Kind.NUMBER, "p_churn × clv_12m; ranks the at-risk list, the undecided first"),
     ScoreColumn("flags", Kind.TEXT, "comma-joined codes of what to know about this score; empty when nothing"),
+)
+
+PROSPECT_COLUMNS = (
+    ScoreColumn("person_id", Kind.TEXT, "the shop's own id of the customer, or of the visitor"),
+    ScoreColumn("is_visitor", Kind.INTEGER, "1 for a visitor, who is a browser and not a person; 0 for a customer id"),
+    ScoreColumn("as_of", Kind.TEXT, "ISO date; only events before it were used", per_run=True),
+    ScoreColumn("horizon_days", Kind.INTEGER, "length of the outcome, in days from as_of", per_run=True),
+    ScoreColumn("model_version", Kind.TEXT, "version of the bundle that computed the score", per_run=True),
+    ScoreColumn("stage", Kind.TEXT, "stage before the first order, at as_of"),
+    ScoreColumn("stage_since", Kind.TEXT, "ISO date on which the stage was entered"),
+    ScoreColumn("p_first_purchase", Kind.NUMBER, "probability of an order within the horizon"),
+    ScoreColumn(
+        "p_registration",
+        Kind.NUMBER,
+        "of visitors: probability of being linked to a customer within the horizon",
+        nullable=True,
+    ),
 )
 
 SCORE_COLUMNS = tuple(column.name for column in COLUMNS)
@@ -83,3 +117,4 @@ _POLARS_TYPES: dict[Kind, pl.DataType] = {
     Kind.NUMBERS: pl.List(pl.Float64()),
 }
 SCORE_SCHEMA = pl.Schema({column.name: _POLARS_TYPES[column.kind] for column in COLUMNS})
+PROSPECT_SCHEMA = pl.Schema({column.name: _POLARS_TYPES[column.kind] for column in PROSPECT_COLUMNS})

@@ -1,17 +1,19 @@
 """The at-risk list: the customers most worth saving, for the command line, the API and the page alike."""
 
-import base64
-import binascii
-import json
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import polars as pl
 
-from features.errors import InputError, ServingError
+from features.errors import InputError
+from features.lifecycle.vocabularies import Wording
 from serving.columns import SCORE_SCHEMA
 from serving.csv_export import to_csv
-from serving.store import AtRiskFilters, Rank, RunInfo, ScoreRow, ScoreStore, StageSummary
+from serving.cursors import decode_cursor, encode_cursor
+from serving.published import published_run
+from serving.store import AtRiskFilters, Rank, RunInfo, ScoreRow, ScoreStore
+from serving.wording import with_labels
+
+_CURSOR = {"run": int, "filters": dict, "value": float, "id": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,39 +45,6 @@ class AtRiskList:
     next_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StageMap:
-    """All customers of the published run, by stage."""
-
-    run: RunInfo
-    stages: tuple[StageSummary, ...]
-
-
-def published_run(store: ScoreStore) -> RunInfo:
-    """Return the current run.
-
-    Raises:
-        ServingError: If nothing was published yet.
-    """
-    run = store.current_run()
-    if run is None:
-        raise ServingError(
-            "No scores have been published yet.",
-            remedy="Run lifestage score --orders PATH --as-of DATE.",
-        )
-    return run
-
-
-def load_stage_map(store: ScoreStore) -> StageMap:
-    """Load the stage map of the published run.
-
-    Raises:
-        ServingError: If nothing was published yet.
-    """
-    run = published_run(store)
-    return StageMap(run=run, stages=store.stage_summary(run))
-
-
 def load_at_risk(
     store: ScoreStore, *, limit: int, filters: AtRiskFilters | None = None, cursor: str | None = None
 ) -> AtRiskList:
@@ -98,14 +67,14 @@ def load_at_risk(
     )
 
 
-def at_risk_csv(page: AtRiskList) -> str:
+def at_risk_csv(page: AtRiskList, wording: Wording) -> str:
     """Write the rows of a page as CSV that is safe to open in a spreadsheet."""
-    return to_csv(at_risk_frame(page))
+    return to_csv(at_risk_frame(page, wording))
 
 
-def at_risk_frame(page: AtRiskList) -> pl.DataFrame:
-    """Return the rows of a page as a frame with the score columns."""
-    return pl.DataFrame(page.rows, schema=SCORE_SCHEMA)
+def at_risk_frame(page: AtRiskList, wording: Wording) -> pl.DataFrame:
+    """Return the rows of a page as a frame with the score columns, `stage_label` and `plays`."""
+    return with_labels(pl.DataFrame(page.rows, schema=SCORE_SCHEMA), wording, with_plays=True)
 
 
 def _totals(rows: tuple[ScoreRow, ...]) -> Totals:
@@ -118,17 +87,12 @@ def _totals(rows: tuple[ScoreRow, ...]) -> Totals:
 
 
 def _cursor(run: RunInfo, filters: AtRiskFilters, last: ScoreRow) -> str:
-    position = {
-        "run": run.run_id,
-        "filters": asdict(filters),
-        "value": last["value_at_risk"],
-        "id": last["customer_id"],
-    }
-    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+    position = {"run": run.run_id, "filters": asdict(filters), "value": last["value_at_risk"]}
+    return encode_cursor({**position, "id": last["customer_id"]})
 
 
 def _resume(store: ScoreStore, cursor: str, filters: AtRiskFilters) -> tuple[RunInfo, Rank]:
-    position = _decode(cursor)
+    position = decode_cursor(cursor, _CURSOR)
     if position["filters"] != asdict(filters):
         raise InputError(
             "The cursor belongs to a list with other filters.", remedy="Repeat the filters, or drop the cursor."
@@ -139,14 +103,3 @@ def _resume(store: ScoreStore, cursor: str, filters: AtRiskFilters) -> tuple[Run
             "The run that the cursor belongs to is no longer stored.", remedy="Start again without a cursor."
         )
     return run, Rank(value_at_risk=position["value"], customer_id=position["id"])
-
-
-def _decode(cursor: str) -> dict[str, Any]:
-    try:
-        position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        kinds = {name: type(position[name]) for name in ("run", "filters", "value", "id")}
-    except (binascii.Error, ValueError, KeyError, TypeError):
-        kinds = {}
-    if kinds != {"run": int, "filters": dict, "value": float, "id": str}:
-        raise InputError("The cursor is not valid.", remedy="Pass next_cursor of the previous page, unchanged.")
-    return dict(position)

@@ -8,6 +8,7 @@ import narwhals as nw
 from features.errors import InputError
 from features.intake.request_events import EventRow, events_from_rows
 from features.intake.request_orders import OrderRow, records_from_rows
+from features.lifecycle.vocabularies import Wording
 from features.records import Records
 from features.settings import ServingSettings
 from features.snapshot import to_day
@@ -18,15 +19,18 @@ from training.bundle import Bundle
 NO_ORDER = "no order before as_of: stage not observable"
 
 
-def score_request(bundle: Bundle, request: ScoreRequest, *, settings: ServingSettings) -> ScoreResponse:
+def score_request(
+    bundle: Bundle, request: ScoreRequest, *, settings: ServingSettings, wording: Wording
+) -> ScoreResponse:
     """Score the customers of a request, in its order.
 
     Raises:
         InputError: If the request exceeds a limit of the settings.
     """
     _check_limits(request, settings)
+    words = replace(wording, rfm_bins=bundle.model.segments.bins)
     scores = score_records(bundle, _records(request, bundle.manifest.timezone), cutoff_day=to_day(request.as_of))
-    found = {row["customer_id"]: Score.from_row(row) for row in scores.iter_rows(named=True)}
+    found = {row["customer_id"]: Score.from_row(row, words) for row in scores.iter_rows(named=True)}
     asked = [customer.customer_id for customer in request.customers]
     return ScoreResponse(
         as_of=request.as_of.isoformat(),

@@ -2,88 +2,80 @@
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Annotated
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from jinja2 import Environment
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
 from features.errors import ModelError, ServingError
-from serving import lists
+from features.lifecycle.vocabularies import SHIPPED, Wording
+from serving import answers, lists, published
+from serving.replies import Words, asked_words
 from serving.state import LiveState, ServingState
 from serving.templating import build_environment
 
 LISTED_CUSTOMERS = 10
-
-_BAR_WIDTH = 420.0
-_STAGE_NAMES = {
-    "first_time_buyer": "First-time buyer",
-    "repeat": "Repeat",
-    "loyal": "Loyal",
-    "at_risk": "At risk",
-    "lost": "Lost",
-    "won_back": "Won back",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One bar of the stage chart."""
-
-    name: str
-    customers: int
-    y: int
-    width: float
 
 
 def add_pages(app: FastAPI, live: LiveState) -> None:
     """Add the pages to an app."""
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    def home() -> HTMLResponse:
+    def home(words: Annotated[Words, Depends(asked_words)]) -> HTMLResponse:
         """Show the published run, or how to get at it."""
-        return HTMLResponse(render_home(live.current), headers={"Content-Security-Policy": content_security_policy()})
+        return HTMLResponse(
+            render_home(live.current, words), headers={"Content-Security-Policy": content_security_policy()}
+        )
 
 
-def render_home(state: ServingState) -> str:
+def render_home(state: ServingState, words: Words) -> str:
     """Render the home page: figures in insecure-local mode, otherwise how to use a key."""
     if state.keys is not None:
         return _environment().get_template("keyed.html").render()
     version = None if isinstance(state.champion, ModelError) else state.champion.manifest.version
     try:
-        stage_map = lists.load_stage_map(state.store)
+        stage_map = published.load_stage_map(state.store)
         at_risk = lists.load_at_risk(state.store, limit=LISTED_CUSTOMERS)
+        wording = words.of_run(state, stage_map.run)
+        stages = answers.tell_stages(stage_map, state.store.totals(stage_map.run), wording)
+        listed = answers.tell_at_risk(at_risk, wording)
     except ServingError as error:
         return _environment().get_template("empty.html").render(problem=error.problem, champion=version)
     return (
         _environment()
         .get_template("home.html")
-        .render(run=stage_map.run, stages=stage_map.stages, bars=_bars(stage_map), at_risk=at_risk, champion=version)
+        .render(
+            run=stage_map.run,
+            map=stages,
+            at_risk=listed,
+            champion=version,
+            vocabularies=_offered(state.wording, wording.language),
+            languages=[name for name in wording.vocabulary.languages if _has_plays(wording, name)],
+        )
     )
+
+
+def _has_plays(wording: Wording, language: str) -> bool:
+    return all(language in plays for plays in wording.own_plays.values())
+
+
+def _offered(own: Wording, language: str) -> dict[str, str]:
+    """Return the vocabularies to choose from, and the language to ask each for: the present one where it has words."""
+    offered = dict.fromkeys((own.vocabulary.name, *SHIPPED), language)
+    spoken = language if language in own.vocabulary.languages else own.language
+    return {**offered, own.vocabulary.name: spoken}
 
 
 @cache
 def content_security_policy() -> str:
-    """Return the policy of the pages: nothing but our own style sheet, recognised by its hash."""
+    """Return the policy of the pages: nothing but our own style sheet, recognised by its hash, and our pictures."""
     digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
     closed = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    return f"{closed}; style-src 'sha256-{digest}'"
-
-
-def _bars(stage_map: lists.StageMap) -> list[Bar]:
-    most = max(entry.customers for entry in stage_map.stages) or 1
-    return [
-        Bar(
-            _STAGE_NAMES[entry.stage],
-            entry.customers,
-            y=index * 34,
-            width=round(_BAR_WIDTH * entry.customers / most, 1),
-        )
-        for index, entry in enumerate(stage_map.stages)
-    ]
+    return f"{closed}; style-src 'sha256-{digest}'; img-src 'self'"
 
 
 @cache
@@ -96,7 +88,6 @@ def _environment() -> Environment:
     environment = build_environment()
     environment.globals["style"] = Markup(_style())  # noqa: S704  # our own file; escaping would break its hash
     environment.filters.update(
-        stage=lambda code: _STAGE_NAMES[code],
         money=lambda value: f"{value:,.2f}",
         percent=lambda value: "–" if value is None else f"{value:.1%}",
         minute=lambda moment: f"{moment[:16].replace('T', ' ')} UTC",

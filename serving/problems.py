@@ -68,7 +68,10 @@ _OUR_FIELDS = frozenset(
     name
     for model in (schemas.ScoreRequest, schemas.CustomerIn, schemas.OrderIn, schemas.EventIn)
     for name in model.model_fields
-) | {"customer_id", "stage", "size", "min_p_churn", "max_p_churn", "limit", "cursor", "format"}
+) | {
+    *("customer_id", "stage", "size", "min_p_churn", "max_p_churn", "since_run"),
+    *("limit", "cursor", "format", "vocabulary", "language"),
+}
 
 
 def build_problem(status: int, *, detail: str = "", remedy: str = "", errors: Sequence[FieldProblem] = ()) -> Problem:

@@ -19,12 +19,14 @@ from pydantic import (
 from features.intake.values.texts import BLANKS
 from features.intake.values.zones import FIRST_DAY, LAST_DAY
 from features.lifecycle.stages import STAGES
+from features.lifecycle.vocabularies import Wording
 
 MAX_AMOUNT = 1e9
 
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
-Stage = Literal["first_time_buyer", "repeat", "loyal", "at_risk", "lost", "won_back"]
+Stage = Literal["first_time_buyer", "repeat", "loyal", "at_risk", "lost", "won_back", "ambassador"]
+ProspectStage = Literal["reached", "new_visitor", "returning_visitor", "prospect_cold", "prospect_hot"]
 Size = Literal["small", "medium", "large"]
 Day = TypeVar("Day", bound=date)
 Probability = Annotated[float, Field(json_schema_extra={"minimum": 0.0, "maximum": 1.0})]
@@ -147,6 +149,11 @@ class ScoreRequest(_Wire):
         return customers
 
 
+_LABEL = "The stage in the words of the vocabulary, in the language asked for."
+_BORROWED = "Whether the vocabulary has no word for the stage, and lends its nearest one."
+_PLAYS = "What the sources recommend for the stage, or the shop's own plays."
+
+
 class Score(_Wire):
     """One customer's score."""
 
@@ -155,10 +162,20 @@ class Score(_Wire):
     horizon_days: int
     model_version: str
     stage: Stage
+    stage_label: Annotated[str, Field(description=_LABEL)]
+    is_label_borrowed: Annotated[bool, Field(description=_BORROWED)]
     stage_since: Annotated[str, Field(examples=["1998-01-12"])]
     p_churn: Annotated[Probability, Field(description="Probability of no order within the horizon.")]
     p_alive: Annotated[Probability, Field(description="A diagnostic, never a churn score.")]
-    p_next_stage: Annotated[dict[Stage, Probability], Field(description="Stage at the end of the horizon; sums to 1.")]
+    p_next_stage: Annotated[
+        dict[Stage, Probability], Field(description="Stage at the end of the horizon, of those observable; sums to 1.")
+    ]
+    p_second_purchase: Annotated[
+        Probability | None, Field(description="Of first-time and won-back buyers: P(next order within the horizon).")
+    ]
+    p_reactivation: Annotated[
+        Probability | None, Field(description="Of lost customers: P(an order within the horizon).")
+    ]
     expected_orders: float
     expected_order_value: float
     next_order_on: Annotated[str | None, Field(description="ISO date, or null when none is expected.")]
@@ -169,16 +186,26 @@ class Score(_Wire):
     clv_by_month: Annotated[list[float], Field(description="Twelve months that sum to clv_12m.")]
     rfm: Annotated[str, Field(examples=["543"])]
     size: Size
+    rfm_group: Annotated[str, Field(examples=["champions"], description="Group of the RFM code.")]
+    p_leave_cell: Annotated[Probability, Field(description="Of another RFM group or size at the end of the horizon.")]
     value_at_risk: Annotated[float, Field(description="p_churn × clv_12m.")]
     flags: Annotated[list[str], Field(description="Codes of what to know about this score.")]
+    plays: Annotated[list[str], Field(description=_PLAYS)]
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Nest a flat score row."""
+    def from_row(cls, row: Mapping[str, Any], wording: Wording) -> Self:
+        """Nest a flat score row, and add its words."""
         flat = {name: value for name, value in row.items() if not name.startswith("p_next_")}
-        p_next_stage = {stage: row[f"p_next_{stage}"] for stage in STAGES}
-        flags = row["flags"].split(",") if row["flags"] else []
-        return cls.model_validate({**flat, "p_next_stage": p_next_stage, "flags": flags})
+        p_next = {stage: row[f"p_next_{stage}"] for stage in STAGES}
+        label = wording.label(row["stage"], row["rfm"])
+        nested = {
+            "stage_label": label.text,
+            "is_label_borrowed": label.is_borrowed,
+            "p_next_stage": {stage: p for stage, p in p_next.items() if p is not None},
+            "flags": row["flags"].split(",") if row["flags"] else [],
+            "plays": list(wording.plays(row["stage"], row["rfm"])),
+        }
+        return cls.model_validate({**flat, **nested})
 
 
 class NotScored(_Wire):
@@ -228,22 +255,205 @@ class AtRiskPage(_Wire):
     next_cursor: Annotated[str | None, Field(description="Pass as cursor for the next page; null on the last.")]
 
 
+class _Named(_Wire):
+    """What is told in the words of a vocabulary."""
+
+    vocabulary: Annotated[str, Field(examples=["lifestage"])]
+    language: Annotated[str, Field(examples=["en"])]
+
+
 class StageEntry(_Wire):
     """All customers of one stage."""
 
     stage: Stage
+    label: Annotated[str, Field(description=_LABEL)]
+    is_label_borrowed: Annotated[bool, Field(description=_BORROWED)]
     customers: int
     share: Probability
     historic_value: float
     mean_p_churn: Annotated[float | None, Field(description="Null for a stage without customers.")]
     clv_12m: float
+    expected_customers: Annotated[float, Field(description="Of today's customers, at the end of the horizon.")]
+    plays: Annotated[list[str], Field(description=_PLAYS)]
 
 
-class StageMap(_Wire):
-    """The published run by stage; the counts sum to all customers."""
+class ProspectEntry(_Wire):
+    """All prospects of one stage."""
+
+    stage: ProspectStage
+    label: Annotated[str, Field(description=_LABEL)]
+    is_label_borrowed: Annotated[bool, Field(description=_BORROWED)]
+    people: Annotated[int, Field(description="Customer ids without an order, or visitors, who are browsers.")]
+    mean_p_first_purchase: float | None
+    mean_p_registration: float | None
+    plays: Annotated[list[str], Field(description=_PLAYS)]
+
+
+class LabelTotal(_Wire):
+    """All customers whose stage, or RFM code, has one label."""
+
+    label: str
+    customers: int
+    share: Probability
+    historic_value: float
+    clv_12m: float
+
+
+class StageFlow(_Wire):
+    """Customers who moved or stayed; `from_stage` is null for those who had not ordered before."""
+
+    from_stage: Stage | None
+    to_stage: Stage
+    customers: float
+
+
+class UnseenStage(_Wire):
+    """A stage that the data cannot show, and what it would take."""
+
+    stage: str
+    label: str
+    is_label_borrowed: bool
+    needs: str
+
+
+class StageMap(_Named):
+    """The lifecycle map of the published run; the counts of `stages` sum to all customers."""
 
     run: PublishedRun
     stages: list[StageEntry]
+    prospects: list[ProspectEntry]
+    not_observable: list[UnseenStage]
+    labels: Annotated[list[LabelTotal], Field(description="The customers by label: they sum to all customers too.")]
+    observed_from: Annotated[str, Field(description="ISO date of the snapshot before, one horizon back.")]
+    observed_flows: Annotated[list[StageFlow], Field(description="From there to as_of, those who stayed included.")]
+    expected_flows: Annotated[list[StageFlow], Field(description="From as_of to the end of the horizon.")]
+    thresholds: Annotated[dict[str, Any], Field(description="Of the stage rule that the model learned.")]
+
+
+class SegmentCell(_Wire):
+    """One cell of RFM group × size."""
+
+    group: str
+    group_label: str
+    size: Size
+    customers: int
+    share: Probability
+    historic_value: float
+    clv_12m: float
+    mean_p_churn: float | None
+    p_leave: Annotated[float | None, Field(description="Expected share that stands elsewhere at the horizon's end.")]
+    expected_customers: float
+    expected_value_in: float
+    expected_value_out: float
+
+
+class SegmentFlow(_Wire):
+    """What is expected to move from one cell to another within the horizon."""
+
+    from_group: str
+    from_size: Size
+    to_group: str
+    to_size: Size
+    customers: float
+    historic_value: float
+
+
+class Segments(_Wire):
+    """The grid of RFM group × size, today and expected at the end of the horizon."""
+
+    run: PublishedRun
+    language: str
+    cells: list[SegmentCell]
+    flows: Annotated[list[SegmentFlow], Field(description="Most customers first; those below min_flow_customers not.")]
+    min_flow_customers: float
+    thresholds: Annotated[dict[str, Any], Field(description="What each score and size stands for.")]
+    rfm_of_group: dict[str, list[str]]
+
+
+class MetricRow(_Wire):
+    """One metric of one slice, with everything that it is made of."""
+
+    metric: str
+    title: str
+    slice_kind: Literal["all", "stage", "cohort", "channel"]
+    slice: str
+    slice_label: Annotated[str, Field(description="The stage in the words of the vocabulary; otherwise as slice.")]
+    numerator_name: str
+    numerator: float | None
+    denominator_name: str
+    denominator: float | None
+    value: Annotated[float | None, Field(description="Null where undefined or not observable, never 0 instead.")]
+    unit: str
+    status: Literal["measured", "undefined", "not observable"]
+    needs: str
+    flag: str
+    period_from: str
+    period_to: Annotated[str, Field(description="The first day that is not in the period.")]
+
+
+class MetricSheet(_Named):
+    """The metric sheet of the published run."""
+
+    run: PublishedRun
+    rows: list[MetricRow]
+
+
+class Prospect(_Wire):
+    """One person who is known, or was seen, and has not ordered."""
+
+    person_id: str
+    is_visitor: Annotated[bool, Field(description="A browser, and not a customer id.")]
+    as_of: str
+    horizon_days: int
+    model_version: str
+    stage: ProspectStage
+    stage_label: Annotated[str, Field(description=_LABEL)]
+    is_label_borrowed: Annotated[bool, Field(description=_BORROWED)]
+    stage_since: str
+    p_first_purchase: Probability
+    p_registration: Annotated[Probability | None, Field(description="Null for who is registered or known.")]
+    plays: Annotated[list[str], Field(description=_PLAYS)]
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], wording: Wording) -> Self:
+        """Add the words to a prospect row."""
+        label = wording.label(row["stage"])
+        words = {"stage_label": label.text, "is_label_borrowed": label.is_borrowed}
+        plays = list(wording.plays(row["stage"]))
+        return cls.model_validate({**row, "is_visitor": bool(row["is_visitor"]), **words, "plays": plays})
+
+
+class ProspectPage(_Wire):
+    """One page of the prospects, the likeliest to order first."""
+
+    run: PublishedRun
+    prospects: list[Prospect]
+    next_cursor: Annotated[str | None, Field(description="Pass as cursor for the next page; null on the last.")]
+
+
+class StageChange(_Wire):
+    """One customer who stands in another stage than in the older run; `from_stage` is null for who is new."""
+
+    customer_id: str
+    from_stage: Stage | None
+    from_label: str | None
+    is_from_label_borrowed: bool
+    to_stage: Stage
+    to_label: str
+    is_to_label_borrowed: bool
+    since: str
+
+
+class StageChanges(_Named):
+    """Who entered and left which stage between two runs."""
+
+    from_run: PublishedRun
+    to_run: PublishedRun
+    n_changes: Annotated[int, Field(description="On all pages together.")]
+    entered: dict[Stage, int]
+    left: dict[Stage, int]
+    changes: list[StageChange]
+    next_cursor: Annotated[str | None, Field(description="Pass as cursor for the next page; null on the last.")]
 
 
 class FieldProblem(_Wire):

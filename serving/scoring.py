@@ -1,19 +1,24 @@
 """Scoring: orders in, one score per customer out, for a whole base and for one request alike."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.catalogue import Feature
+from features.lifecycle.prospects import build_prospects
+from features.lifecycle.segments import SIZES
 from features.lifecycle.stages import STAGES
 from features.offers import EVENT, TOLD_BY
 from features.records import Records
 from features.snapshot import Snapshot, to_date
 from features.table import build_customer_table, features_named
-from serving.columns import SCORE_SCHEMA
+from serving.columns import PROSPECT_SCHEMA, SCORE_SCHEMA
 from training.bundle import Bundle
 from training.models.lifecycle import Answer, LifecycleModel
+from training.models.next_segment import CellForecast
 
 FLAGS = {
     "one_order": "one order day only: the answer leans on what such customers do on average",
@@ -27,23 +32,38 @@ FLAGS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The scores of a base, and what only the whole base can tell.
+
+    Args:
+        scores: One row per customer, sorted by `customer_id`, with the columns of `SCORE_SCHEMA`.
+        cells: Where they may stand on the grid of RFM group and size; None where there is nobody.
+    """
+
+    scores: pl.DataFrame
+    cells: CellForecast | None
+
+
 def score_records(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.DataFrame:
+    """Score every customer with an order before the cutoff; see `score_whole`."""
+    return score_whole(bundle, records, cutoff_day=cutoff_day).scores
+
+
+def score_whole(bundle: Bundle, records: Records, *, cutoff_day: int) -> Scored:
     """Score every customer with an order before the cutoff.
 
     Args:
         bundle: The model to answer with.
         records: Validated records, of a base or of a request.
         cutoff_day: Day number of the as-of date.
-
-    Returns:
-        One row per customer, sorted by `customer_id`, with the columns of `SCORE_SCHEMA`.
     """
     model = bundle.model
     snapshot = Snapshot(cutoff_day, model.horizon_days)
     features = features_named(model.features)
     table = build_customer_table(records, snapshot, rule=model.stage_rule, features=features)
     if table.is_empty():
-        return pl.DataFrame(schema=SCORE_SCHEMA)
+        return Scored(pl.DataFrame(schema=SCORE_SCHEMA), None)
     answer = model.answer(table)
     forecast = answer.forecast
     next_order_day = _next_order_days(answer, model, cutoff_day)
@@ -56,7 +76,9 @@ def score_records(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.Da
         "stage_since": _iso(table["stage_since_day"]),
         "p_churn": answer.p_churn,
         "p_alive": forecast.p_alive,
-        **{f"p_next_{stage}": answer.p_next_stage[:, i] for i, stage in enumerate(STAGES)},
+        **_next_stages(answer, model),
+        "p_second_purchase": _given(table["stage"].is_in(("first_time_buyer", "won_back")), 1.0 - answer.p_churn),
+        "p_reactivation": _given(table["stage"] == "lost", 1.0 - answer.p_churn),
         "expected_orders": forecast.expected_orders,
         "expected_order_value": forecast.expected_order_value,
         "next_order_on": _iso(next_order_day),
@@ -67,10 +89,49 @@ def score_records(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.Da
         "clv_by_month": forecast.clv_by_month.tolist(),
         "rfm": model.segments.rfm(table),
         "size": model.segments.size(table),
+        "rfm_group": [model.next_segment.groups[i] for i in answer.cells.cell // len(SIZES)],
+        "p_leave_cell": answer.cells.p_leave_cell,
         "value_at_risk": answer.p_churn * forecast.clv_12m,
         "flags": _flags(table, model, next_order_day, lacks_events=_lacks_events(features, records)),
     }
-    return pl.DataFrame(columns, schema=SCORE_SCHEMA)
+    return Scored(pl.DataFrame(columns, schema=SCORE_SCHEMA), answer.cells)
+
+
+def score_prospects(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.DataFrame:
+    """Score everybody whom the shop knows or has seen, and who has not ordered.
+
+    Returns:
+        One row per person, sorted by `person_id`, with the columns of `PROSPECT_SCHEMA`; none where the model knows
+        nothing of prospects, or the records hold none. Stages that training could not observe are not guessed at.
+    """
+    model = bundle.model
+    if model.prospects is None:
+        return pl.DataFrame(schema=PROSPECT_SCHEMA)
+    rule = model.prospects.rule
+    found = build_prospects(records, Snapshot(cutoff_day, model.horizon_days), rule=rule)
+    prospects = model.prospects.predict(found.filter(pl.col("stage").is_in(rule.observable)))
+    return prospects.select(
+        "person_id",
+        pl.col("is_visitor").cast(pl.Int64),
+        as_of=pl.lit(to_date(cutoff_day).isoformat()),
+        horizon_days=pl.lit(model.horizon_days, pl.Int64),
+        model_version=pl.lit(bundle.manifest.version),
+        stage="stage",
+        stage_since=_iso(prospects["stage_since_day"]),
+        p_first_purchase="p_first_purchase",
+        p_registration="p_registration",
+    )
+
+
+def _next_stages(answer: Answer, model: LifecycleModel) -> dict[str, npt.NDArray[np.float64] | None]:
+    """Return P(next stage) by column; None where the data that training saw cannot show the stage."""
+    observable = model.stage_rule.observable
+    return {f"p_next_{s}": answer.p_next_stage[:, i] if s in observable else None for i, s in enumerate(STAGES)}
+
+
+def _given(condition: pl.Series, values: npt.NDArray[np.float64]) -> pl.Series:
+    """Return the values where the condition holds, and null elsewhere."""
+    return pl.Series(values).set(~condition, None)
 
 
 def _next_order_days(answer: Answer, model: LifecycleModel, cutoff_day: int) -> pl.Series:

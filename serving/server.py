@@ -18,6 +18,7 @@ from features.errors import ServingError, SettingsError
 from features.settings import load_settings
 from serving.guards import is_loopback
 from serving.state import CONFIG_VARIABLE, HOME_VARIABLE, INSECURE_LOCAL_VARIABLE, require_keys
+from serving.wording import build_wording
 
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
@@ -104,7 +105,7 @@ def _started(
     home: Path, *, host: str, port: int, insecure_local: bool, config: Path | None
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     _check_exposure(home, host=host, insecure_local=insecure_local)
-    load_settings(config)  # a mistake in it is better told here than in the child's log
+    build_wording(load_settings(config).lifecycle)  # a mistake in it is better told here than in the child's log
     address = "127.0.0.1" if host == "localhost" else host  # BentoML takes addresses only
     chosen_port = _free_port(address, port)
     log_path(home).parent.mkdir(parents=True, exist_ok=True)

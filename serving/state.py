@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import ModelError, ServingError
-from features.settings import ServingSettings, load_settings
+from features.lifecycle.vocabularies import Wording
+from features.settings import LifecycleSettings, ServingSettings, load_settings
 from serving.keys import KeyFile, load_keys
 from serving.store import ScoreStore, sqlite_url
+from serving.wording import build_wording
 from training.bundle import Bundle, load_bundle
 from training.champion import read_champion
 
@@ -26,12 +28,16 @@ class ServingState:
 
     Attributes:
         settings: Limits of the service.
+        lifecycle: Which RFM groups the grid has.
+        wording: In whose words it answers, unless a request asks for others.
         store: The published scores.
         champion: The loaded bundle, or the error that says why there is none.
         keys: The key file, or None in insecure-local mode.
     """
 
     settings: ServingSettings
+    lifecycle: LifecycleSettings
+    wording: Wording
     store: ScoreStore
     champion: Bundle | ModelError
     keys: KeyFile | None
@@ -87,11 +93,13 @@ def open_state(environment: Mapping[str, str]) -> ServingState:
     home = Path(environment.get(HOME_VARIABLE, DEFAULT_HOME))
     config = environment.get(CONFIG_VARIABLE)
     is_insecure = environment.get(INSECURE_LOCAL_VARIABLE) == "1"
-    settings = load_settings(Path(config) if config else None).serving
+    settings = load_settings(Path(config) if config else None)
     if not is_insecure:
         require_keys(home)
     return ServingState(
-        settings=settings,
+        settings=settings.serving,
+        lifecycle=settings.lifecycle,
+        wording=build_wording(settings.lifecycle),
         store=open_store(home),
         champion=_load_champion(home),
         keys=None if is_insecure else KeyFile(keys_path(home)),

@@ -6,7 +6,7 @@ publisher that dies leaves nothing behind. Rows are never changed after they wer
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,81 +15,42 @@ from typing import Any, Self
 
 import polars as pl
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Engine,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
     Row,
     Table,
-    Text,
     and_,
     create_engine,
     delete,
-    event,
     func,
     insert,
-    inspect,
+    literal,
     or_,
     select,
+    tuple_,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.types import TypeEngine
 
 from features.errors import ServingError
-from features.lifecycle.stages import STAGES
-from serving.columns import COLUMNS, SCORE_COLUMNS, SCORE_SCHEMA, Kind
+from serving.columns import COLUMNS, PROSPECT_COLUMNS, SCORE_COLUMNS, SCORE_SCHEMA, Kind
+from serving.tables import (
+    METADATA,
+    PER_RUN,
+    PROSPECTS,
+    PUBLISHED,
+    REPORTS,
+    RUNS,
+    SCORES,
+    check_columns,
+    prepare_sqlite,
+)
 
 ScoreRow = dict[str, Any]
 
-_SQL_TYPES: dict[Kind, type[TypeEngine[Any]]] = {
-    Kind.TEXT: Text,
-    Kind.INTEGER: Integer,
-    Kind.NUMBER: Float,
-    Kind.NUMBERS: Text,
-}
 _ROWS_PER_INSERT = 10_000
-_PER_RUN = tuple(column for column in COLUMNS if column.per_run)
-_PER_CUSTOMER = tuple(column for column in COLUMNS if not column.per_run)
 _LISTS = tuple(column.name for column in COLUMNS if column.kind is Kind.NUMBERS)
-
-_metadata = MetaData()
-_runs = Table(
-    "runs",
-    _metadata,
-    Column("run_id", Integer, primary_key=True),
-    *(Column(column.name, _SQL_TYPES[column.kind], nullable=False) for column in _PER_RUN),
-    Column("n_customers", Integer, nullable=False),
-    Column("published_at", Text, nullable=False),
-    sqlite_autoincrement=True,
-)
-_scores = Table(
-    "scores",
-    _metadata,
-    Column("run_id", Integer, ForeignKey("runs.run_id"), primary_key=True),
-    *(
-        Column(
-            column.name,
-            _SQL_TYPES[column.kind],
-            nullable=column.nullable,
-            primary_key=column.name == "customer_id",
-        )
-        for column in _PER_CUSTOMER
-    ),
-    sqlite_with_rowid=False,
-)
-Index("scores_ranked", _scores.c.run_id, _scores.c.value_at_risk.desc(), _scores.c.customer_id)
-_published = Table(
-    "published",
-    _metadata,
-    Column("slot", Integer, primary_key=True, autoincrement=False),
-    Column("run_id", Integer, ForeignKey("runs.run_id"), nullable=False),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +83,6 @@ class Rank:
     customer_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class StageSummary:
-    """All customers of one stage, added up."""
-
-    stage: str
-    customers: int
-    share: float
-    historic_value: float
-    mean_p_churn: float | None
-    clv_12m: float
-
-
 class ScoreStore:
     """Published scores in a database; `open` is the way in."""
 
@@ -149,11 +98,11 @@ class ScoreStore:
         """
         engine = create_engine(url)
         if engine.dialect.name == "sqlite":
-            _prepare_sqlite(engine)
+            prepare_sqlite(engine)
         try:
             with engine.begin() as connection:
-                _metadata.create_all(connection)
-                _check_columns(connection)
+                METADATA.create_all(connection)
+                check_columns(connection)
         except DatabaseError as error:  # its text may hold values
             engine.dispose()
             name = engine.url.database or engine.dialect.name
@@ -173,43 +122,58 @@ class ScoreStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def publish(self, scores: pl.DataFrame, *, published_at: datetime, keep_runs: int) -> RunInfo:
+    def publish(
+        self,
+        scores: pl.DataFrame,
+        *,
+        published_at: datetime,
+        keep_runs: int,
+        prospects: pl.DataFrame | None = None,
+        reports: Mapping[str, Any] | None = None,
+    ) -> RunInfo:
         """Publish a frame of scores as the current run, and drop all but the newest runs.
 
         Args:
             scores: One row per customer, with the score columns.
             published_at: When, for the record; aware, kept in UTC to the second.
             keep_runs: How many runs to keep, this one included.
+            prospects: One row per prospect, with the prospect columns; None for none.
+            reports: What else belongs to the run: name → JSON values.
 
         Raises:
             ServingError: If the frame is empty, holds a customer twice, mixes runs, or lacks a value.
         """
         rows = _checked(scores)
-        shared = {column.name: rows[column.name][0] for column in _PER_RUN}
+        shared = {column.name: rows[column.name][0] for column in PER_RUN}
         values = {
             **shared,
             "n_customers": rows.height,
             "published_at": published_at.astimezone(UTC).isoformat(timespec="seconds"),
         }
         with self._writing() as connection:
-            (run_id,) = connection.execute(insert(_runs).values(values)).inserted_primary_key or (0,)
-            _insert_rows(connection, rows, run_id)
-            connection.execute(delete(_published))
-            connection.execute(insert(_published).values(slot=1, run_id=run_id))
+            (run_id,) = connection.execute(insert(RUNS).values(values)).inserted_primary_key or (0,)
+            _insert(connection, SCORES, rows, run_id)
+            if prospects is not None:
+                _insert(connection, PROSPECTS, prospects, run_id)
+            for name, body in (reports or {}).items():
+                text = json.dumps(body, allow_nan=False)
+                connection.execute(insert(REPORTS).values(run_id=run_id, name=name, body=text))
+            connection.execute(delete(PUBLISHED))
+            connection.execute(insert(PUBLISHED).values(slot=1, run_id=run_id))
             _prune(connection, keep_runs)
         return RunInfo(run_id=run_id, **values)
 
     def current_run(self) -> RunInfo | None:
         """Return the published run, or None before the first publication."""
-        return self._run(select(_runs).join(_published, _published.c.run_id == _runs.c.run_id))
+        return self._run(select(RUNS).join(PUBLISHED, PUBLISHED.c.run_id == RUNS.c.run_id))
 
     def run(self, run_id: int) -> RunInfo | None:
         """Return a run by its id, or None when it was pruned or never was."""
-        return self._run(select(_runs).where(_runs.c.run_id == run_id))
+        return self._run(select(RUNS).where(RUNS.c.run_id == run_id))
 
     def get(self, customer_id: str, run: RunInfo) -> ScoreRow | None:
         """Return one customer's score in a run, or None."""
-        query = select(_scores).where(_scores.c.run_id == run.run_id, _scores.c.customer_id == customer_id)
+        query = select(SCORES).where(SCORES.c.run_id == run.run_id, SCORES.c.customer_id == customer_id)
         with self._engine.connect() as connection:
             row = connection.execute(query).first()
         return None if row is None else _score_row(row, run)
@@ -219,9 +183,9 @@ class ScoreStore:
     ) -> list[ScoreRow]:
         """List scores by value at risk, highest first; ties by customer id."""
         query = (
-            select(_scores)
+            select(SCORES)
             .where(*_conditions(run, filters), *([] if after is None else [_follows(after)]))
-            .order_by(_scores.c.value_at_risk.desc(), _scores.c.customer_id)
+            .order_by(SCORES.c.value_at_risk.desc(), SCORES.c.customer_id)
             .limit(limit)
         )
         with self._engine.connect() as connection:
@@ -229,26 +193,105 @@ class ScoreStore:
 
     def count(self, run: RunInfo, *, filters: AtRiskFilters) -> int:
         """Count the scores of a run that pass the filters."""
-        query = select(func.count()).select_from(_scores).where(*_conditions(run, filters))
+        query = select(func.count()).select_from(SCORES).where(*_conditions(run, filters))
         with self._engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def stage_summary(self, run: RunInfo) -> tuple[StageSummary, ...]:
-        """Add up the run by stage: one entry per stage in canonical order, empty stages included."""
+    def totals(self, run: RunInfo) -> pl.DataFrame:
+        """Add up a run by `stage` and `rfm`: `customers`, `historic_value` and `clv_12m`, sorted."""
+        keys, sums = (SCORES.c.stage, SCORES.c.rfm), (SCORES.c.historic_value, SCORES.c.clv_12m)
+        query = (
+            select(*keys, func.count().label("customers"), *(func.sum(column).label(column.name) for column in sums))
+            .where(SCORES.c.run_id == run.run_id)
+            .group_by(*keys)
+            .order_by(*keys)
+        )
+        kinds = {"stage": pl.String, "rfm": pl.String, "customers": pl.Int64}
+        schema = {**kinds, "historic_value": pl.Float64, "clv_12m": pl.Float64}
+        with self._engine.connect() as connection:
+            return pl.DataFrame([tuple(row) for row in connection.execute(query)], schema, orient="row")
+
+    def report(self, run: RunInfo, name: str) -> Any:
+        """Return a report of a run as JSON values, or None where it was published without."""
+        query = select(REPORTS.c.body).where(REPORTS.c.run_id == run.run_id, REPORTS.c.name == name)
+        with self._engine.connect() as connection:
+            body = connection.execute(query).scalar_one_or_none()
+        return None if body is None else json.loads(body)
+
+    def runs(self) -> tuple[RunInfo, ...]:
+        """Return the runs that are kept, newest first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(RUNS).order_by(RUNS.c.run_id.desc()))
+            return tuple(RunInfo(**row._mapping) for row in rows)
+
+    def get_prospect(self, person_id: str, run: RunInfo) -> ScoreRow | None:
+        """Return the score of a customer id without an order, or None."""
+        is_it = (PROSPECTS.c.person_id == person_id) & (PROSPECTS.c.is_visitor == 0)
+        query = select(PROSPECTS).where(PROSPECTS.c.run_id == run.run_id, is_it)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _prospect_row(row, run)
+
+    def list_prospects(
+        self, run: RunInfo, *, stage: str | None, limit: int, after: tuple[float, str, int] | None = None
+    ) -> list[ScoreRow]:
+        """List prospects by their probability of a first purchase, highest first; ties by id.
+
+        Args:
+            run: The run.
+            stage: Only these; None for all.
+            limit: At most so many.
+            after: Only those that follow this probability, id and kind.
+        """
+        columns = PROSPECTS.c
+        conditions = [columns.run_id == run.run_id, *([] if stage is None else [columns.stage == stage])]
+        if after is not None:
+            p, person_id, is_visitor = after
+            later = tuple_(columns.person_id, columns.is_visitor) > tuple_(literal(person_id), literal(is_visitor))
+            conditions.append(or_(columns.p_first_purchase < p, and_(columns.p_first_purchase == p, later)))
+        ranked = (columns.p_first_purchase.desc(), columns.person_id, columns.is_visitor)
+        query = select(PROSPECTS).where(*conditions).order_by(*ranked).limit(limit)
+        with self._engine.connect() as connection:
+            return [_prospect_row(row, run) for row in connection.execute(query)]
+
+    def list_changes(self, old: RunInfo, new: RunInfo, *, limit: int, after: str | None = None) -> list[ScoreRow]:
+        """List the customers whose stage differs between two runs, by id.
+
+        Returns:
+            Rows of `customer_id, from_stage` (None for who is new) `, to_stage` and `since` (the entry date of the
+            latter).
+        """
+        before, now = SCORES.alias("before"), SCORES.alias("now")
+        is_same = (before.c.run_id == old.run_id) & (before.c.customer_id == now.c.customer_id)
+        has_moved = or_(before.c.stage.is_(None), before.c.stage != now.c.stage)
         query = (
             select(
-                _scores.c.stage,
-                func.count(),
-                func.sum(_scores.c.historic_value),
-                func.avg(_scores.c.p_churn),
-                func.sum(_scores.c.clv_12m),
+                now.c.customer_id,
+                before.c.stage.label("from_stage"),
+                now.c.stage.label("to_stage"),
+                now.c.stage_since.label("since"),
             )
-            .where(_scores.c.run_id == run.run_id)
-            .group_by(_scores.c.stage)
+            .select_from(now.outerjoin(before, is_same))
+            .where(now.c.run_id == new.run_id, has_moved, *([] if after is None else [now.c.customer_id > after]))
+            .order_by(now.c.customer_id)
+            .limit(limit)
         )
         with self._engine.connect() as connection:
-            found = {row[0]: row for row in connection.execute(query)}
-        return tuple(_stage_summary(stage, found.get(stage), run.n_customers) for stage in STAGES)
+            return [dict(row._mapping) for row in connection.execute(query)]
+
+    def count_changes(self, old: RunInfo, new: RunInfo) -> list[ScoreRow]:
+        """Count the customers of two runs by stage in the old one (None for who is new) and in the new one."""
+        before, now = SCORES.alias("before"), SCORES.alias("now")
+        is_same = (before.c.run_id == old.run_id) & (before.c.customer_id == now.c.customer_id)
+        ends = (before.c.stage.label("from_stage"), now.c.stage.label("to_stage"))
+        query = (
+            select(*ends, func.count().label("customers"))
+            .select_from(now.outerjoin(before, is_same))
+            .where(now.c.run_id == new.run_id)
+            .group_by(*ends)
+        )
+        with self._engine.connect() as connection:
+            return [dict(row._mapping) for row in connection.execute(query)]
 
     def _run(self, query: Any) -> RunInfo | None:
         with self._engine.connect() as connection:
@@ -268,30 +311,6 @@ def sqlite_url(path: Path) -> str:
     return str(make_url("sqlite://").set(database=str(path)))
 
 
-def _prepare_sqlite(engine: Engine) -> None:
-    """Let readers and one writer work side by side, in transactions that begin when we say so."""
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: object) -> None:
-        connection.isolation_level = None
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "busy_timeout = 30000"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get("lifestage_begin", "BEGIN"))
-
-
-def _check_columns(connection: Connection) -> None:
-    for table in _metadata.sorted_tables:
-        found = {column["name"] for column in inspect(connection).get_columns(table.name)}
-        if found != set(table.columns.keys()):
-            raise ServingError(
-                f"The score store's table {table.name} was written by another version of Lifestage.",
-                remedy="Delete the store (scores.db in the home folder) and run lifestage score again.",
-            )
-
-
 def _checked(scores: pl.DataFrame) -> pl.DataFrame:
     """Return the rows in the order of the primary key, or refuse them."""
     if scores.is_empty():
@@ -302,7 +321,7 @@ def _checked(scores: pl.DataFrame) -> pl.DataFrame:
     rows = scores.select(SCORE_COLUMNS).cast(SCORE_SCHEMA).sort("customer_id")
     if rows["customer_id"].n_unique() != rows.height:
         raise _refused("hold a customer more than once")
-    mixed = [column.name for column in _PER_RUN if rows[column.name].n_unique() != 1]
+    mixed = [column.name for column in PER_RUN if rows[column.name].n_unique() != 1]
     if mixed:
         raise _refused(f"mix several values of {', '.join(mixed)}")
     incomplete = [column.name for column in COLUMNS if not column.nullable and not _complete(rows[column.name])]
@@ -322,52 +341,55 @@ def _refused(reason: str) -> ServingError:
     return ServingError(f"The scores {reason}.", remedy="Publish the frame that one scoring run returned, unchanged.")
 
 
-def _insert_rows(connection: Connection, rows: pl.DataFrame, run_id: int) -> None:
-    names = [column.name for column in _PER_CUSTOMER]
+def _insert(connection: Connection, table: Table, rows: pl.DataFrame, run_id: int) -> None:
+    names = [
+        name
+        for name in table.columns.keys()  # noqa: SIM118  # a collection of columns, not a dict
+        if name != "run_id"
+    ]
     for part in rows.select(names).iter_slices(_ROWS_PER_INSERT):
-        connection.execute(insert(_scores), [_flat(row, run_id) for row in part.iter_rows(named=True)])
+        connection.execute(insert(table), [_flat(row, run_id) for row in part.iter_rows(named=True)])
 
 
 def _flat(row: Mapping[str, Any], run_id: int) -> dict[str, Any]:
-    return {**row, **{name: json.dumps(row[name]) for name in _LISTS}, "run_id": run_id}
+    return {**row, **{name: json.dumps(row[name]) for name in _LISTS if name in row}, "run_id": run_id}
 
 
 def _prune(connection: Connection, keep_runs: int) -> None:
-    newest = select(_runs.c.run_id).order_by(_runs.c.run_id.desc()).limit(keep_runs)
+    newest = select(RUNS.c.run_id).order_by(RUNS.c.run_id.desc()).limit(keep_runs)
     kept = list(connection.execute(newest).scalars())
-    connection.execute(delete(_scores).where(_scores.c.run_id < min(kept)))
-    connection.execute(delete(_runs).where(_runs.c.run_id < min(kept)))
+    for table in (SCORES, PROSPECTS, REPORTS, RUNS):
+        connection.execute(delete(table).where(table.c.run_id < min(kept)))
 
 
 def _score_row(row: Row[Any], run: RunInfo) -> ScoreRow:
-    values = {**row._mapping, **{column.name: getattr(run, column.name) for column in _PER_RUN}}
+    values = {**row._mapping, **{column.name: getattr(run, column.name) for column in PER_RUN}}
     values.update({name: json.loads(values[name]) for name in _LISTS})
     return {name: values[name] for name in SCORE_COLUMNS}
 
 
+def _prospect_row(row: Row[Any], run: RunInfo) -> ScoreRow:
+    shared = {column.name: getattr(run, column.name) for column in PER_RUN}
+    values = {**row._mapping, **shared}
+    return {column.name: values[column.name] for column in PROSPECT_COLUMNS}
+
+
 def _conditions(run: RunInfo, filters: AtRiskFilters) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [_scores.c.run_id == run.run_id]
+    conditions: list[ColumnElement[bool]] = [SCORES.c.run_id == run.run_id]
     if filters.stage is not None:
-        conditions.append(_scores.c.stage == filters.stage)
+        conditions.append(SCORES.c.stage == filters.stage)
     if filters.size is not None:
-        conditions.append(_scores.c.size == filters.size)
+        conditions.append(SCORES.c.size == filters.size)
     if filters.min_p_churn is not None:
-        conditions.append(_scores.c.p_churn >= filters.min_p_churn)
+        conditions.append(SCORES.c.p_churn >= filters.min_p_churn)
     if filters.max_p_churn is not None:
-        conditions.append(_scores.c.p_churn <= filters.max_p_churn)
+        conditions.append(SCORES.c.p_churn <= filters.max_p_churn)
     return conditions
 
 
 def _follows(rank: Rank) -> ColumnElement[bool]:
-    value = _scores.c.value_at_risk
+    value = SCORES.c.value_at_risk
     return or_(
         value < rank.value_at_risk,
-        and_(value == rank.value_at_risk, _scores.c.customer_id > rank.customer_id),
+        and_(value == rank.value_at_risk, SCORES.c.customer_id > rank.customer_id),
     )
-
-
-def _stage_summary(stage: str, row: Sequence[Any] | None, n_customers: int) -> StageSummary:
-    if row is None:
-        return StageSummary(stage, 0, 0.0, 0.0, None, 0.0)
-    customers, historic_value, mean_p_churn, clv_12m = row[1:]
-    return StageSummary(stage, customers, customers / n_customers, historic_value, mean_p_churn, clv_12m)

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from features.catalogue import GROUPS
+from features.lifecycle.stages import STAGES
 
 if TYPE_CHECKING:
     from features.intake.event_report import EventReport
@@ -26,22 +27,32 @@ if TYPE_CHECKING:
     from features.intake.shop import Shop
     from features.records import Records
     from serving.data_words import Refusal
-    from serving.lists import AtRiskList, StageMap
+    from serving.schemas import AtRiskPage
 
 _TASK_TITLES = {
     "churn": "Churn: will no order come?",
     "next_stage": "Next stage: where at the horizon?",
     "value": "Value: what will the orders of the horizon bring?",
+    "first_purchase": "Prospects: will a first order come?",
+    "registration": "Visitors: will they register?",
 }
-_ALSO_SHOWN = {"churn": ("auc", "ece"), "next_stage": (), "value": ("mae", "r_squared", "relative_bias")}
+_ALSO_SHOWN = {
+    "churn": ("auc", "ece"),
+    "next_stage": (),
+    "value": ("mae", "r_squared", "relative_bias"),
+    "first_purchase": ("auc", "ece"),
+    "registration": ("auc", "ece"),
+}
+_RUNGS_OF_STAGES = " base_rate is the class prior, last_period Markov, recency_rule Markov × recency decile."
 _SHORT = {"log_loss": "log-loss", "auc": "AUC", "ece": "ECE", "mae": "MAE", "r_squared": "R²", "relative_bias": "bias"}
 _OURS = "lifestage"
 _SHOWN_EXAMPLES = 2
 _SHOWN_LINES = 12
 _WIDE_ENOUGH = 72  # columns of a terminal on which names of features need not be folded
 
-out = Console()
-err = Console(stderr=True)
+# Ids and words of others are printed as they are: brackets and colons in them are no marks.
+out = Console(markup=False, emoji=False)
+err = Console(stderr=True, markup=False, emoji=False)
 
 
 @contextmanager
@@ -134,6 +145,8 @@ def print_ladder(frame: pl.DataFrame, deciding: Mapping[str, str]) -> None:
         rows = frame.filter(pl.col("task") == task)
         if not rows.is_empty():
             out.print(_ladder_table(rows, deciding[task], _ALSO_SHOWN[task], title=title))
+            if task == "next_stage":
+                out.print(_reliability_table(rows))
 
 
 def print_reasons(reasons: Iterable[tuple[bool, str]]) -> None:
@@ -142,47 +155,32 @@ def print_reasons(reasons: Iterable[tuple[bool, str]]) -> None:
         out.print(Text.assemble(("  ✓ ", "green") if holds else ("  ✗ ", "bold red"), text))
 
 
-def print_stages(stage_map: "StageMap") -> None:
-    """Print customers and value per stage."""
-    table = _table(
-        "stage",
-        *("customers", "share", "value so far", "p_churn", "12m value"),
-        title=f"Lifecycle stages as of {stage_map.run.as_of}",
-    )
-    for stage in stage_map.stages:
-        table.add_row(
-            stage.stage,
-            f"{stage.customers:,}",
-            f"{stage.share:.1%}",
-            f"{stage.historic_value:,.0f}",
-            "–" if stage.mean_p_churn is None else f"{stage.mean_p_churn:.3f}",
-            f"{stage.clv_12m:,.0f}",
-        )
-    out.print(table)
-
-
-def print_at_risk(page: "AtRiskList") -> None:
-    """Print the customers most worth saving, and the sums over them."""
-    table = _table(
+def print_at_risk(page: "AtRiskPage") -> None:
+    """Print the customers most worth saving, the sums over them, and what to do for their stages."""
+    listed = table(
         "customer",
-        *("stage", "since", "p_churn", "12m value", "interval", "value at risk", "RFM", "size"),
-        title=f"{len(page.rows)} customers most worth saving, as of {page.run.as_of}",
+        *("stage", "since", "p_churn", "12m", "interval", "at risk", "RFM", "size"),
+        title=f"{len(page.customers)} customers most worth saving, as of {page.run.as_of}",
     )
-    for row in page.rows:
-        table.add_row(
-            Text(row["customer_id"]),
-            row["stage"],
-            row["stage_since"],
-            f"{row['p_churn']:.3f}",
-            f"{row['clv_12m']:,.0f}",
-            f"{row['clv_12m_low']:,.0f}–{row['clv_12m_high']:,.0f}",
-            f"{row['value_at_risk']:,.0f}",
-            row["rfm"],
-            row["size"],
+    listed.columns[1].no_wrap, listed.columns[1].justify = False, "left"
+    for row in page.customers:
+        listed.add_row(
+            Text(row.customer_id),
+            row.stage_label,
+            row.stage_since,
+            f"{row.p_churn:.3f}",
+            f"{row.clv_12m:,.0f}",
+            f"{row.clv_12m_low:,.0f}–{row.clv_12m_high:,.0f}",
+            f"{row.value_at_risk:,.0f}",
+            row.rfm,
+            row.size,
         )
-    out.print(table)
+    out.print(listed)
     totals = page.totals
     out.print(f"Together: {totals.clv_12m:,.0f} expected in 12 months; value at risk {totals.value_at_risk:,.0f}.")
+    plays = {row.stage_label: "\n".join(f"· {play}" for play in row.plays) for row in page.customers if row.plays}
+    if plays:
+        print_records(({"stage": stage, "what to do": what} for stage, what in plays.items()), title="Plays")
 
 
 def print_records(records: Iterable[Mapping[str, Any]], *, title: str) -> None:
@@ -300,7 +298,7 @@ def _plain_text(text: str) -> Text:
 
 
 def _catalogue_table(rows: Sequence[Mapping[str, str]], *, title: str) -> Table:
-    table = _folding_table(title=title)
+    table = folding_table(title=title)
     longest = max(len(row["name"]) for row in rows)
     table.add_column("name", overflow="fold", min_width=longest if out.width >= _WIDE_ENOUGH else None)
     table.add_column("unit", overflow="fold")
@@ -320,12 +318,13 @@ def _meaning(row: Mapping[str, str]) -> str:
 def _ladder_table(rows: pl.DataFrame, metric: str, also: tuple[str, ...], *, title: str) -> Table:
     cutoffs = rows["cutoff"].unique().sort().to_list()
     deciding = _SHORT.get(metric, metric)
-    table = _table(
+    note = _RUNGS_OF_STAGES if rows["task"][0] == "next_stage" else ""
+    listed = table(
         "model",
         *(*cutoffs, "mean", *(_SHORT[name] for name in also), "Δ ours"),
         title=title,
         caption=f"{deciding} at each cutoff, lower is better; then means over cutoffs. Δ: ours − this model, "
-        "* its 90 % interval is clear of 0 at every cutoff.",
+        f"* its 90 % interval is clear of 0 at every cutoff.{note}",
     )
     measured = rows.filter(pl.col("against") == "")
     values = {(r["model"], r["metric"], r["cutoff"]): r["value"] for r in measured.iter_rows(named=True)}
@@ -333,8 +332,28 @@ def _ladder_table(rows: pl.DataFrame, metric: str, also: tuple[str, ...], *, tit
         at_cutoffs = [_number(values.get((model, metric, cutoff)), metric) for cutoff in cutoffs]
         means = [_number(_mean(values.get((model, name, c)) for c in cutoffs), name) for name in (metric, *also)]
         difference = _difference(rows.filter(pl.col("against") == model), metric)
-        table.add_row(model, *at_cutoffs, *means, difference, style="bold" if model == _OURS else None)
-    return table
+        listed.add_row(model, *at_cutoffs, *means, difference, style="bold" if model == _OURS else None)
+    return listed
+
+
+def _reliability_table(rows: pl.DataFrame) -> Table:
+    """Build the reliability of our next-stage probabilities: what was expected of each stage, and what came."""
+    listed = table(
+        "next stage",
+        *("expected", "came", "ECE"),
+        title="Next stage: do the probabilities fit, stage by stage?",
+        caption="ours, means over cutoffs: mean probability, share that stood there, expected calibration error",
+    )
+    means = dict(rows.filter(model=_OURS, against="").group_by("metric").agg(pl.col("value").mean()).iter_rows())
+    for stage in STAGES:
+        if f"ece_{stage}" in means:
+            listed.add_row(
+                stage,
+                f"{means[f'mean_p_{stage}']:.1%}",
+                f"{means[f'share_{stage}']:.1%}",
+                f"{means[f'ece_{stage}']:.3f}",
+            )
+    return listed
 
 
 def _difference(rows: pl.DataFrame, metric: str) -> str:
@@ -359,16 +378,17 @@ def _number(value: float | None, metric: str) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
-def _table(first: str, *others: str, title: str, caption: str | None = None) -> Table:
-    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, title_justify="left")
-    table.add_column(first, no_wrap=True)
+def table(first: str, *others: str, title: str, caption: str | None = None) -> Table:
+    """Return an empty table: texts in the first column, numbers in the others."""
+    empty = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, title_justify="left")
+    empty.add_column(first, no_wrap=True)
     for name in others:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
+        empty.add_column(name, justify="right", no_wrap=True)
+    return empty
 
 
 def _plain_table(frame: pl.DataFrame, *, title: str) -> Table:
-    table = _folding_table(title=title)
+    table = folding_table(title=title)
     for name in frame.columns:
         table.add_column(name, overflow="fold")
     for row in frame.iter_rows():
@@ -376,5 +396,6 @@ def _plain_table(frame: pl.DataFrame, *, title: str) -> Table:
     return table
 
 
-def _folding_table(*, title: str) -> Table:
+def folding_table(*, title: str) -> Table:
+    """Return a table without columns, for texts that may take several lines."""
     return Table(title=title, box=box.SIMPLE_HEAD, padding=0, title_justify="left")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import polars as pl
 import pytest
 
 from features.intake.cdnow import load_cdnow_sample
+from features.lifecycle.stages import PROSPECT_STAGES
+from features.lifecycle.vocabularies import load_wording
 from features.records import Records
 from features.snapshot import to_day
 from serving.columns import SCORE_COLUMNS
@@ -32,7 +35,9 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 AS_OF = date(1998, 7, 1)
 MARK = "shopper-"  # begins every customer id, so that one can be found wherever it does not belong
-STAGES = ("first_time_buyer", "repeat", "loyal", "at_risk", "lost", "won_back")
+STAGES = ("first_time_buyer", "repeat", "loyal", "at_risk", "lost", "won_back")  # no ambassador: no one recommends
+UNSEEN = ("unaware", *PROSPECT_STAGES, "ambassador")  # everybody in this log ordered before the first training cutoff
+WORDING = load_wording()
 SETTINGS = "[training]\nbootstrap_samples = 20\nmax_train_cutoffs = 2\ntest_cutoffs = 2\n"
 # So few customers do not tell ours from BG/NBD; this gate lets a near tie through, and the strict one nothing.
 LENIENT_GATE = "[gate]\nchurn_log_loss_margin = 0.02\nnext_stage_log_loss_margin = 0.02\n"
@@ -138,6 +143,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         "score": ("score", *given, "--as-of", as_of, "--out", "scores.parquet"),
         "at-risk": ("at-risk", "--limit", "50", "--out", "at_risk.csv"),
         "stages": ("stages",),
+        "map": ("stages", "--svg", "map.svg", "--language", "fr"),
+        "segments": ("segments", "--json", "segments.json"),
+        "metrics": ("metrics", "--out", "metrics.csv"),
+        "prospects": ("prospects",),
+        "history": ("history", *given, "--as-of", as_of, "--out", "history.parquet"),
         "keys": ("keys", "crm"),
     }
     said = {name: finish(start(folder, *words)) for name, words in steps.items()}
@@ -171,7 +181,10 @@ def test_every_command(shop: Shop) -> None:
     assert "champion" in said["models"]
     assert f"{shop.scores.height:,} customers scored as of 1998-07-01" in said["score"]
     assert said["at-risk"] == "50 customers written to at_risk.csv."
-    assert all(stage in said["stages"] for stage in STAGES)
+    assert all(WORDING.label(stage).text in said["stages"] for stage in (*STAGES, *UNSEEN))
+    assert "not observable" in said["stages"]
+    assert said["metrics"].endswith("rows written to metrics.csv.")
+    assert "rows written to history.parquet." in said["history"]
 
 
 def test_progress(shop: Shop) -> None:
@@ -181,8 +194,8 @@ def test_progress(shop: Shop) -> None:
     assert "features" not in train.stdout
     for rung in ("base_rate", "recency_rule", "bg_nbd", "lifestage"):
         assert rung in train.stdout
-    for name in ("validate", "train", "promote", "models", "score", "stages", "keys"):
-        assert MARK not in shop.said[name].stdout + shop.said[name].stderr
+    for said in shop.said.values():
+        assert MARK not in said.stdout + said.stderr
 
 
 def test_refusal(shop: Shop) -> None:
@@ -211,6 +224,9 @@ def test_stored_scores(shop: Shop) -> None:
         assert run is not None
         rows = store.list_at_risk(run, filters=AtRiskFilters(), limit=10_000)
     scores = shop.scores
+    labelled = scores.select("stage", "stage_label", "is_label_borrowed").unique().rows()
+    assert sorted(labelled) == sorted((name, WORDING.label(name).text, False) for name in scores["stage"].unique())
+    scores = scores.drop("stage_label", "is_label_borrowed")
     assert tuple(scores.columns) == SCORE_COLUMNS
     assert set(scores["customer_id"]) == set(shop.orders["customer_id"])
     assert run.n_customers == scores.height == len(rows)
@@ -222,6 +238,10 @@ def test_coherence(shop: Shop) -> None:
     """On every row, the three answers are one: stages, orders and value all agree with the churn probability."""
     for row in shop.scores.iter_rows(named=True):
         p_next = {stage: row[f"p_next_{stage}"] for stage in STAGES}
+        assert row["p_next_ambassador"] is None
+        is_asked = {"p_second_purchase": ("first_time_buyer", "won_back"), "p_reactivation": ("lost",)}
+        for name, stages in is_asked.items():
+            assert row[name] == (1.0 - row["p_churn"] if row["stage"] in stages else None)
         assert all(0.0 <= p <= 1.0 for p in (row["p_churn"], row["p_alive"], *p_next.values()))
         assert sum(p_next.values()) == pytest.approx(1.0, abs=TOLERANCE)
         assert row["p_alive"] >= 1.0 - row["p_churn"] - TOLERANCE
@@ -246,7 +266,9 @@ def test_stage_if_silent(shop: Shop) -> None:
 
 def test_totals(shop: Shop, client: httpx.Client) -> None:
     """Stage counts sum to the customers, and values to those of the rows and of the orders."""
-    stages = client.get("/v1/stages").json()["stages"]
+    told = client.get("/v1/stages").json()
+    assert [unseen["stage"] for unseen in told["not_observable"]] == list(UNSEEN)
+    stages = told["stages"]
     scores = shop.scores
     assert [entry["stage"] for entry in stages] == list(STAGES)
     assert sum(entry["customers"] for entry in stages) == scores.height
@@ -254,6 +276,27 @@ def test_totals(shop: Shop, client: httpx.Client) -> None:
     for total in (sum(entry["historic_value"] for entry in stages), float(scores["historic_value"].sum())):
         assert total == pytest.approx(paid)
     assert sum(entry["clv_12m"] for entry in stages) == pytest.approx(float(scores["clv_12m"].sum()))
+
+
+def test_files_are_http(shop: Shop, client: httpx.Client) -> None:
+    """What the commands wrote is what the routes answer: the map as a picture, the grid, and the metric sheet."""
+    drawn = client.get("/v1/stages", params={"format": "svg", "language": "fr"})
+    assert drawn.headers["content-type"] == "image/svg+xml"
+    assert drawn.text == (shop.folder / "map.svg").read_text(encoding="utf-8")
+    grid = client.get("/v1/segments").json()
+    assert grid == json.loads((shop.folder / "segments.json").read_text(encoding="utf-8"))
+    assert sum(cell["customers"] for cell in grid["cells"]) == shop.scores.height
+    sheet = client.get("/v1/metrics-sheet", params={"format": "csv"}).text
+    assert sheet.splitlines() == (shop.folder / "metrics.csv").read_text(encoding="utf-8").splitlines()
+
+
+def test_history(shop: Shop) -> None:
+    """The last stage of each customer's history is that of the score, and was entered on the day that it tells."""
+    history = pl.read_parquet(shop.folder / "history.parquet")
+    present = history.filter(pl.col("left_on").is_null()).select(
+        "customer_id", "stage", stage_since=pl.col("entered_on").cast(pl.String)
+    )
+    assert present.sort("customer_id").equals(shop.scores.select("customer_id", "stage", "stage_since"))
 
 
 def test_request_equals_batch(shop: Shop, client: httpx.Client) -> None:
@@ -273,7 +316,7 @@ def test_request_equals_batch(shop: Shop, client: httpx.Client) -> None:
     assert answer.status_code == 200, answer.text
     assert answer.json()["not_scored"] == []
     for got, row in zip(answer.json()["scores"], sample.iter_rows(named=True), strict=True):
-        assert_close(got, Score.from_row(row).model_dump(mode="json"))
+        assert_close(got, Score.from_row(row, WORDING).model_dump(mode="json"))
 
 
 def assert_close(got: Any, expected: Any) -> None:
@@ -296,7 +339,7 @@ def test_stored_score(shop: Shop, client: httpx.Client) -> None:
     """A stored score is served as the file has it; an unknown customer is 404, without an echo of the id."""
     for row in shop.scores.sample(10, seed=4).iter_rows(named=True):
         found = client.get("/v1/scores", params={"customer_id": row["customer_id"]})
-        assert found.json() == Score.from_row(row).model_dump(mode="json")
+        assert found.json() == Score.from_row(row, WORDING).model_dump(mode="json")
     absent = client.get("/v1/scores", params={"customer_id": f"{MARK}nobody"})
     assert absent.status_code == 404
     assert_problem(absent)
@@ -354,7 +397,8 @@ def test_model_card(shop: Shop, client: httpx.Client) -> None:
 def test_key_is_asked_for(client: httpx.Client) -> None:
     """Without the key, or with another one, no route gives anything; the probes answer."""
     url = str(client.base_url)
-    routes = ("/v1/scores?customer_id=a", "/v1/at-risk", "/v1/stages", "/v1/model")
+    named = ("scores?customer_id=a", "at-risk", "stages", "model", "segments", "metrics-sheet", "prospects", "changes")
+    routes = [f"/v1/{name}" for name in (*named, "openapi.json")]
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         for route in routes:
             refused = httpx.get(f"{url}{route}", headers=headers)
@@ -372,6 +416,10 @@ def test_problems(client: httpx.Client) -> None:
         (client.get("/nowhere"), 404),
         (client.get("/v1/score"), 405),
         (client.get("/v1/at-risk", params={"cursor": f"{MARK}x"}), 422),
+        (client.get("/v1/changes", params={"cursor": f"{MARK}x"}), 422),
+        (client.get("/v1/prospects", params={"stage": f"{MARK}x"}), 422),
+        (client.get("/v1/stages", params={"vocabulary": f"{MARK}x"}), 422),
+        (client.get("/v1/segments", params={"language": "de"}), 422),
         (client.post("/v1/score", json=bad), 422),
         (client.post("/v1/score", content=f"{MARK}x", headers={"Content-Type": "application/json"}), 422),
     ):

@@ -10,17 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import polars as pl
 import pytest
 
-import lifestage
 from features.catalogue import GROUPS
 from features.table import FEATURE_NAMES
 from serving.store import ScoreStore, sqlite_url
+from tests.command_line import Outcome, Run, assert_refused, run_main, single_spaced
 from training.champion import bundles_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,27 +34,16 @@ COMMANDS = (
     "score",
     "at-risk",
     "stages",
+    "segments",
+    "metrics",
+    "prospects",
+    "changes",
+    "history",
     "keys",
     "serve",
 )
 SECRET = "s3cret"  # noqa: S105  # stands for whatever a customer's cell may hold
 AS_OF = ("--as-of", "1998-07-01")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one command left on the terminal: streams with their white space made single, and the exit code."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Run(Protocol):
-    """Runs a command in the empty folder of the test."""
-
-    def __call__(self, *words: str) -> Outcome:
-        """Run it."""
 
 
 @pytest.fixture
@@ -74,14 +61,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     """Run commands through `main`, as the installed command does."""
 
     def call(*words: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["lifestage", *words])
-        with pytest.raises(SystemExit) as ended:
-            lifestage.main()
-        streams = capsys.readouterr()
-        code = ended.value.code
-        return Outcome(
-            code if isinstance(code, int) else int(code is not None), _plain(streams.out), _plain(streams.err)
-        )
+        return run_main(monkeypatch, capsys, *words)
 
     handler = signal.getsignal(signal.SIGTERM)
     yield call
@@ -112,10 +92,6 @@ def orders(cdnow_orders: pl.DataFrame, folder: Path) -> Path:
     return folder / "orders.csv"
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.split())
-
-
 def _as_csv(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(
         "customer_id", pl.col("ordered_at").dt.to_string("%Y-%m-%d"), amount=pl.col("amount_micros") / 1_000_000
@@ -134,17 +110,6 @@ def _write(folder: Path, *lines: str, name: str = "orders.csv") -> Path:
 def _one_order_each(folder: Path, n_customers: int, *days: str) -> Path:
     rows = [f"c{number},{days[number % len(days)]},10" for number in range(n_customers)]
     return _write(folder, "customer_id,ordered_at,amount", *rows)
-
-
-def assert_refused(outcome: Outcome, code: int, problem: str) -> None:
-    """Assert that a command ended in one message: what is wrong, and what to do; nothing of Python, nothing secret."""
-    assert outcome.code == code, outcome.err
-    assert outcome.err.count("Error: ") == outcome.err.count("What to do: ") == 1
-    message, _, remedy = outcome.err.partition("What to do: ")
-    assert problem in message
-    assert remedy.endswith((".", "]", '"', "}", ".lifestage-demo"))
-    for word in ("Traceback", "Value error", "None", SECRET):
-        assert word not in outcome.err
 
 
 def test_no_words(run: Run) -> None:
@@ -177,6 +142,10 @@ def test_help(run: Run, command: str) -> None:
         ("at-risk", "--limit", "0"),
         ("at-risk", "--stage", "sleepy"),
         ("at-risk", "--min-p-churn", "1.5"),
+        ("metrics", "--by", "colour"),
+        ("prospects", "--stage", "repeat"),
+        ("changes", "--since-run", "0"),
+        ("history", "--customer-id", "a"),
         ("serve", "--port", "http"),
     ],
 )
@@ -541,6 +510,12 @@ def test_too_little(run: Run, folder: Path, n_customers: int, days: tuple[str, .
         (("at-risk",), 7, "No scores have been published yet"),
         (("at-risk", "--out", "list.csv"), 7, "No scores have been published yet"),
         (("stages",), 7, "No scores have been published yet"),
+        (("stages", "--json", "-"), 7, "No scores have been published yet"),
+        (("segments",), 7, "No scores have been published yet"),
+        (("metrics",), 7, "No scores have been published yet"),
+        (("prospects",), 7, "No scores have been published yet"),
+        (("changes",), 7, "No scores have been published yet"),
+        (("history", "--orders", "orders.csv", *AS_OF, "--customer-id", "a"), 5, "No model serves yet"),
         (("serve",), 7, "no API key"),
         (("serve", "--insecure-local", "--host", "192.168.1.5"), 2, "can be reached from other machines"),
         (("serve", "--insecure-local", "--port", "70000"), 2, "serving.port"),
@@ -626,7 +601,7 @@ def test_score(run: Run, home: Path, orders: Path, name: str) -> None:
     listed = run("at-risk", "--limit", "7", "--out", "list.csv", "--home", "home")
     assert (listed.code, listed.out) == (0, "7 customers written to list.csv.")
     assert pl.read_csv("list.csv")["value_at_risk"].is_sorted(descending=True)
-    assert "Lifecycle stages as of 1998-07-01" in run("stages", "--home", "home").out
+    assert "Lifecycle map as of 1998-07-01" in run("stages", "--home", "home").out
 
 
 def test_score_by_variable(run: Run, home: Path, orders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -696,12 +671,12 @@ def test_damaged_training_records(run: Run, folder: Path, words: tuple[str, ...]
     assert_refused(run(*words), 5, "cannot be opened")
 
 
-@pytest.mark.parametrize("words", [("stages",), ("at-risk",)])
-def test_damaged_score_store(run: Run, folder: Path, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("words", ["stages", "at-risk", "segments", "metrics", "prospects", "changes"])
+def test_damaged_score_store(run: Run, folder: Path, words: str) -> None:
     """A score store that is no database is refused."""
     (folder / ".lifestage").mkdir()
     _write(folder / ".lifestage", "garbage" * 1000, name="scores.db")
-    assert_refused(run(*words), 7, "scores.db")
+    assert_refused(run(words), 7, "scores.db")
 
 
 @pytest.mark.parametrize(
@@ -712,6 +687,7 @@ def test_damaged_score_store(run: Run, folder: Path, words: tuple[str, ...]) -> 
         ("demo",),
         ("stages",),
         ("at-risk",),
+        ("history", "--orders", "orders.csv", *AS_OF, "--customer-id", "cdnow-0001"),
         ("keys", "crm"),
         ("serve", "--insecure-local", "--port", "0"),
     ],
@@ -731,6 +707,7 @@ def test_home_cannot_be_used(run: Run, orders: Path, words: tuple[str, ...]) -> 
         ("validate", "--orders", "orders.csv", "--quarantine", "folder.csv"),
         ("score", "--orders", "orders.csv", *AS_OF, "--home", "home", "--out", "folder.csv"),
         ("backtest", "--orders", "orders.csv", "--cutoffs", "1", "--json", "folder.csv"),
+        ("history", "--orders", "orders.csv", *AS_OF, "--home", "home", "--out", "folder.csv"),
     ],
 )
 def test_folder_for_a_file(run: Run, home: Path, orders: Path, words: tuple[str, ...]) -> None:
@@ -771,7 +748,7 @@ def test_real_process(folder: Path) -> None:
     with command("validate", "--orders", "nowhere.csv", folder=folder) as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (3, "")
-    assert "There is no file at nowhere.csv" in _plain(err)
+    assert "There is no file at nowhere.csv" in single_spaced(err)
     assert list(folder.iterdir()) == []
 
 

@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from features.lifecycle.segments import SIZES
-from features.lifecycle.stages import STAGES
+from features.lifecycle.stages import PROSPECT_STAGES, STAGES
 from serving import schemas
 from serving.api import OPENAPI_PATH, SCORE_PATH, build_app, known_paths
 from serving.columns import SCORE_COLUMNS
@@ -20,7 +20,7 @@ from serving.keys import KeyFile, create_key
 from serving.schemas import Score
 from serving.state import LiveState, ServingState
 from tests.serving.local_client import build_client
-from tests.serving.score_rows import build_customers, build_frame, build_row
+from tests.serving.score_rows import WORDING, build_customers, build_frame, build_row, publish_rows
 
 PUBLISHED_AT = datetime(2026, 1, 2, tzinfo=UTC)
 ORDERS = [{"ordered_at": "1997-03-01", "amount": 10.0}]
@@ -36,7 +36,7 @@ def client(state: ServingState) -> TestClient:
 @pytest.fixture
 def published(state: ServingState) -> ServingState:
     """Describe a service with 25 published scores."""
-    state.store.publish(build_customers(25), published_at=PUBLISHED_AT, keep_runs=2)
+    publish_rows(state.store, build_customers(25), published_at=PUBLISHED_AT, keep_runs=2)
     return state
 
 
@@ -61,7 +61,8 @@ def test_stored_score(published: ServingState) -> None:
 
     assert answer.status_code == 200
     score = answer.json()
-    assert {name for name in SCORE_COLUMNS if not name.startswith("p_next_")} | {"p_next_stage"} == set(score)
+    told = {"p_next_stage", "stage_label", "is_label_borrowed", "plays"}
+    assert {name for name in SCORE_COLUMNS if not name.startswith("p_next_")} | told == set(score)
     assert tuple(score["p_next_stage"]) == STAGES
     assert score["flags"] == ["short_history", "fallback_bands"]
     assert (score["customer_id"], score["stage"], score["clv_by_month"]) == ("ü/1 +&", "lost", [10.0] * 12)
@@ -74,7 +75,14 @@ def test_unknown_customer(published: ServingState) -> None:
     assert "alice" not in answer.text
 
 
-@pytest.mark.parametrize("path", ["/v1/scores?customer_id=a", "/v1/at-risk", "/v1/stages"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/scores?customer_id=a", "/v1/at-risk", "/v1/stages", "/v1/stages?format=svg", "/v1/segments"),
+        *("/v1/segments?format=svg", "/v1/metrics-sheet", "/v1/metrics-sheet?format=csv", "/v1/prospects"),
+        "/v1/changes",
+    ],
+)
 def test_nothing_published(client: TestClient, path: str) -> None:
     """Before the first publication, each route over the store is a 503 that names the command to run."""
     assert "lifestage score" in assert_problem(client.get(path), 503)["remedy"]
@@ -135,6 +143,9 @@ def test_at_risk_csv(published: ServingState, how: dict[str, Any]) -> None:
         ("size=huge", "size"),
         ("min_p_churn=7.77", "min_p_churn"),
         ("format=xml", "format"),
+        (f"cursor={'x' * 2001}", "cursor"),
+        (f"vocabulary={'x' * 101}", "vocabulary"),
+        (f"language={'x' * 11}", "language"),
     ],
 )
 def test_bad_queries(published: ServingState, query: str, field: str) -> None:
@@ -144,10 +155,32 @@ def test_bad_queries(published: ServingState, query: str, field: str) -> None:
     assert query.split("=")[1] not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("path", "query", "field"),
+    [
+        ("/v1/stages", "format=csv", "format"),
+        ("/v1/segments", "format=png", "format"),
+        ("/v1/metrics-sheet", "format=svg", "format"),
+        ("/v1/prospects", "stage=repeat", "stage"),
+        ("/v1/prospects", "limit=0", "limit"),
+        ("/v1/changes", "since_run=-17", "since_run"),
+        ("/v1/changes", "since_run=latest", "since_run"),
+        ("/v1/changes", f"since_run={2**63}", "since_run"),
+        ("/v1/changes", "limit=many", "limit"),
+    ],
+)
+def test_bad_queries_of_the_lifecycle(published: ServingState, path: str, query: str, field: str) -> None:
+    """A wrong query parameter is named by the routes of the lifecycle too, without its value."""
+    answer = build_client(published).get(f"{path}?{query}")
+    assert [error["field"] for error in assert_problem(answer, 422)["errors"]] == [field]
+    assert query.split("=")[1] not in answer.text
+
+
 def test_too_long_a_list(published: ServingState) -> None:
     """A limit above the setting is refused with the number that is allowed."""
-    answer = build_client(published).get("/v1/at-risk?limit=1001")
-    assert "1000" in assert_problem(answer, 422)["detail"]
+    for path in ("/v1/at-risk", "/v1/prospects", "/v1/changes"):
+        answer = build_client(published).get(f"{path}?limit=1001")
+        assert "1000" in assert_problem(answer, 422)["detail"]
 
 
 def test_bad_cursor(published: ServingState) -> None:
@@ -156,10 +189,11 @@ def test_bad_cursor(published: ServingState) -> None:
 
 
 def test_stages(published: ServingState) -> None:
-    """The stage map has every stage, and its counts sum to the customers of the run."""
+    """The stage map has every stage, and its counts, and those of its labels, sum to the customers of the run."""
     answer = build_client(published).get("/v1/stages").json()
     assert [entry["stage"] for entry in answer["stages"]] == list(STAGES)
     assert sum(entry["customers"] for entry in answer["stages"]) == answer["run"]["n_customers"] == 25
+    assert sum(label["customers"] for label in answer["labels"]) == 25
 
 
 def test_no_champion(client: TestClient) -> None:
@@ -374,7 +408,7 @@ def test_openapi(client: TestClient) -> None:
     """The OpenAPI 3.1 document describes every /v1 route, its problems and an example, without loose ends."""
     document = client.get(OPENAPI_PATH).json()
     assert document["openapi"].startswith("3.1")
-    assert {SCORE_PATH, "/v1/scores", "/v1/at-risk", "/v1/stages", "/v1/model"} <= set(document["paths"])
+    assert set(document["paths"]) == known_paths(build_app(LiveState())) - {OPENAPI_PATH, "/"}
     for path in document["paths"].values():
         for operation in path.values():
             for status, response in operation["responses"].items():
@@ -390,10 +424,11 @@ def test_vocabularies() -> None:
     """The API names stages and sizes as the rest of the project does."""
     assert typing.get_args(schemas.Stage) == STAGES
     assert typing.get_args(schemas.Size) == SIZES
+    assert typing.get_args(schemas.ProspectStage) == PROSPECT_STAGES
 
 
 def test_score_schema() -> None:
     """A score row of any stage and size fits the schema."""
     for stage in STAGES:
         for size in SIZES:
-            assert Score.from_row(build_row("a", stage=stage, size=size)).stage == stage
+            assert Score.from_row(build_row("a", stage=stage, size=size), WORDING).stage == stage

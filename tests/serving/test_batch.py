@@ -6,17 +6,27 @@ import pytest
 
 from features.errors import ServingError, SettingsError
 from serving.batch import publish_scores, write_frame
-from serving.store import ScoreStore
-from tests.serving.score_rows import build_customers, build_frame, build_row
+from serving.store import RunInfo, ScoreStore
+from serving.wording import with_labels
+from tests.serving.score_rows import WORDING, build_customers, build_frame, build_publication, build_row
 
 PUBLISHED_AT = datetime(2026, 1, 2, tzinfo=UTC)
 
 
+def publish(store: ScoreStore, scores: pl.DataFrame, out: Path | None = None) -> RunInfo:
+    """Publish rows written by hand."""
+    made = build_publication(scores)
+    return publish_scores(made, store, published_at=PUBLISHED_AT, keep_runs=3, wording=WORDING, out=out)
+
+
 def test_parquet(store: ScoreStore, tmp_path: Path) -> None:
-    """The Parquet file holds the scores unchanged, and the store the same run."""
+    """The Parquet file holds the scores unchanged, with their stages in words, and the store the same run."""
     scores = build_customers(5)
-    run = publish_scores(scores, store, published_at=PUBLISHED_AT, keep_runs=3, out=tmp_path / "scores.parquet")
-    assert pl.read_parquet(tmp_path / "scores.parquet").equals(scores)
+    run = publish(store, scores, out=tmp_path / "scores.parquet")
+    written = pl.read_parquet(tmp_path / "scores.parquet")
+    assert written.drop("stage_label", "is_label_borrowed").equals(scores)
+    assert written.equals(with_labels(scores, WORDING))
+    assert set(written["stage_label"]) == {"Repeat customer"}
     assert store.current_run() == run
 
 
@@ -32,7 +42,7 @@ def test_csv(tmp_path: Path) -> None:
 def test_bad_path(store: ScoreStore, tmp_path: Path, name: str) -> None:
     """A file that cannot be written is refused before anything is published."""
     with pytest.raises(SettingsError):
-        publish_scores(build_customers(1), store, published_at=PUBLISHED_AT, keep_runs=3, out=tmp_path / name)
+        publish(store, build_customers(1), out=tmp_path / name)
     assert store.current_run() is None
 
 
@@ -47,6 +57,6 @@ def test_overwriting(tmp_path: Path) -> None:
 
 def test_without_file(store: ScoreStore) -> None:
     """Without a file the scores are published all the same, and refusals reach the caller."""
-    assert publish_scores(build_customers(2), store, published_at=PUBLISHED_AT, keep_runs=3).n_customers == 2
+    assert publish(store, build_customers(2)).n_customers == 2
     with pytest.raises(ServingError):
-        publish_scores(build_customers(0), store, published_at=PUBLISHED_AT, keep_runs=3)
+        publish(store, build_customers(0))

@@ -6,11 +6,14 @@ import pytest
 
 from features.errors import InputError, ServingError
 from serving.columns import SCORE_COLUMNS
-from serving.lists import at_risk_csv, load_at_risk, load_stage_map
+from serving.lists import at_risk_csv, load_at_risk
 from serving.store import AtRiskFilters, ScoreStore
-from tests.serving.score_rows import build_customers, build_frame, build_row
+from tests.serving.score_rows import WORDING, build_customers, build_frame, build_row
 
 PUBLISHED_AT = datetime(2026, 1, 2, tzinfo=UTC)
+_AFTER_STAGE = SCORE_COLUMNS.index("stage") + 1
+_WORDS = ("stage_label", "is_label_borrowed")
+LIST_COLUMNS = (*SCORE_COLUMNS[:_AFTER_STAGE], *_WORDS, *SCORE_COLUMNS[_AFTER_STAGE:], "plays")
 
 
 def test_pages(store: ScoreStore) -> None:
@@ -83,19 +86,20 @@ def test_nothing_published(store: ScoreStore) -> None:
     """Before the first publication the answer says which command to run."""
     with pytest.raises(ServingError, match="lifestage score"):
         load_at_risk(store, limit=3)
-    with pytest.raises(ServingError, match="lifestage score"):
-        load_stage_map(store)
 
 
 def test_csv(store: ScoreStore) -> None:
-    """The list as CSV has the score columns, and no cell of it is a formula."""
+    """The list as CSV has the score columns, the stage in words and what to do, and no cell of it is a formula."""
     store.publish(
         build_frame(build_row("=1+1", value_at_risk=-2.5), build_row("plain")), published_at=PUBLISHED_AT, keep_runs=1
     )
 
-    rows = list(csv.DictReader(io.StringIO(at_risk_csv(load_at_risk(store, limit=9)))))
+    rows = list(csv.DictReader(io.StringIO(at_risk_csv(load_at_risk(store, limit=9), WORDING))))
 
-    assert tuple(rows[0]) == SCORE_COLUMNS
+    assert tuple(rows[0]) == LIST_COLUMNS
+    assert {(row["stage_label"], row["plays"]) for row in rows} == {
+        (WORDING.label("repeat").text, " · ".join(WORDING.plays("repeat")))
+    }
     assert [row["customer_id"] for row in rows] == ["plain", "'=1+1"]
     assert rows[1]["value_at_risk"] == "-2.5"
     assert rows[0]["clv_by_month"] == str([10.0] * 12)
@@ -105,4 +109,4 @@ def test_csv_of_an_empty_list(store: ScoreStore) -> None:
     """A list that nobody is on is a CSV with a header alone."""
     store.publish(build_customers(2), published_at=PUBLISHED_AT, keep_runs=1)
     page = load_at_risk(store, limit=9, filters=AtRiskFilters(stage="lost"))
-    assert at_risk_csv(page).splitlines() == [",".join(SCORE_COLUMNS)]
+    assert at_risk_csv(page, WORDING).splitlines() == [",".join(LIST_COLUMNS)]

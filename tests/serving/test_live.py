@@ -14,6 +14,7 @@ from serving.schemas import Score
 from serving.scoring import score_records
 from serving.state import ServingState
 from tests.serving.local_client import build_client
+from tests.serving.score_rows import WORDING
 from training.bundle import Bundle
 
 AS_OF = date(1998, 4, 1)
@@ -55,7 +56,7 @@ def test_request_equals_batch(client: TestClient, bundle: Bundle, cdnow_orders: 
 
     answer = post(client, request)
 
-    expected = [Score.from_row(row).model_dump() for row in sample.iter_rows(named=True)]
+    expected = [Score.from_row(row, WORDING).model_dump() for row in sample.iter_rows(named=True)]
     assert answer["scores"] == expected
     assert answer["not_scored"] == []
     assert (answer["horizon_days"], answer["model_version"]) == (bundle.manifest.horizon_days, bundle.manifest.version)

@@ -90,7 +90,7 @@ def test_silent_branch(bundle: Bundle, scores: pl.DataFrame, table: pl.DataFrame
         model_inputs(table, bundle.model.features), codes, bundle.model.is_reachable(table)
     )
     p_churn = scores["p_churn"].to_numpy()
-    rest = scores.select(P_NEXT).to_numpy() - (1.0 - p_churn)[:, None] * given_order
+    rest = scores.select(P_NEXT).fill_null(0.0).to_numpy() - (1.0 - p_churn)[:, None] * given_order
     expected = np.zeros_like(rest)
     expected[np.arange(scores.height), stage_codes(table["stage_if_silent"])] = p_churn
     np.testing.assert_allclose(rest, expected, rtol=0, atol=1e-12)
@@ -132,11 +132,32 @@ def test_one_time_buyers(bundle: Bundle, cdnow_orders: pl.DataFrame, end_day: in
 def test_columns(scores: pl.DataFrame, bundle: Bundle, end_day: int) -> None:
     """Scores have the public columns in their order, name their model and date, and lack only what may be lacking."""
     assert scores.schema == SCORE_SCHEMA
-    assert {column.name for column in COLUMNS if scores[column.name].null_count()} <= {"next_order_on"}
+    lacking = {column.name for column in COLUMNS if scores[column.name].null_count()}
+    assert lacking <= {"next_order_on", "p_next_ambassador", "p_second_purchase", "p_reactivation"}
+    assert lacking <= {column.name for column in COLUMNS if column.nullable}
     assert scores.select("as_of", "horizon_days", "model_version").unique().rows() == [
         (to_date(end_day).isoformat(), 90, bundle.manifest.version)
     ]
     assert scores["customer_id"].is_sorted()
+
+
+def test_not_observable(bundle: Bundle, scores: pl.DataFrame) -> None:
+    """Orders alone show no ambassador: nobody is one, no chance of it is told, and the other stages sum to 1."""
+    assert bundle.model.stage_rule.observable == STAGES[:-1]
+    assert "ambassador" not in scores["stage"]
+    assert scores["p_next_ambassador"].is_null().all()
+    np.testing.assert_allclose(scores.select(P_NEXT[:-1]).to_numpy().sum(axis=1), 1.0, rtol=0, atol=1e-12)
+
+
+def test_stage_questions(scores: pl.DataFrame) -> None:
+    """First-time and won-back buyers are told of a second purchase, the lost of a return: both are 1 − p_churn."""
+    p_order = 1.0 - scores["p_churn"]
+    told = {"p_second_purchase": ("first_time_buyer", "won_back"), "p_reactivation": ("lost",)}
+    for name, stages in told.items():
+        concerned = scores["stage"].is_in(stages)
+        assert concerned.any() or name == "p_second_purchase"
+        assert scores[name].is_not_null().equals(concerned.alias(name))
+        assert scores[name].drop_nulls().equals(p_order.filter(concerned).alias(name))
 
 
 def test_empty(bundle: Bundle, engine: duckdb.DuckDBPyConnection) -> None:
@@ -185,15 +206,18 @@ def _score(bundle: Bundle, orders: pl.DataFrame | duckdb.DuckDBPyRelation, *, cu
 
 
 def _assert_coherent(scores: pl.DataFrame) -> None:
-    numbers = scores.select(pl.selectors.float()).fill_null(nan).to_numpy()
+    partial = ("p_next_ambassador", "p_second_purchase", "p_reactivation")
+    numbers = scores.select(pl.selectors.float() - pl.selectors.by_name(partial)).fill_null(nan).to_numpy()
     assert np.isfinite(numbers).all()
     months = np.array(scores["clv_by_month"].to_list()).reshape(-1, 12)
     assert np.isfinite(months).all()
     column: dict[str, Any] = {
         name: scores[name].to_numpy() for name in scores.columns if scores[name].dtype == pl.Float64
     }
-    p_next = scores.select(P_NEXT).to_numpy()
-    for p in (column["p_churn"], column["p_alive"], p_next):
+    p_next = scores.select(P_NEXT).fill_null(0.0).to_numpy()
+    given = scores.select(pl.coalesce("p_second_purchase", "p_reactivation", 1.0 - pl.col("p_churn"))).to_numpy()
+    np.testing.assert_array_equal(given[:, 0], 1.0 - column["p_churn"])
+    for p in (column["p_churn"], column["p_alive"], column["p_leave_cell"], p_next):
         assert ((p >= 0.0) & (p <= 1.0)).all()
     np.testing.assert_allclose(p_next.sum(axis=1), 1.0, rtol=0, atol=1e-12)
     assert (column["p_alive"] >= 1.0 - column["p_churn"]).all()

@@ -3,16 +3,20 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import httpx
 import polars as pl
 import pytest
 
-from features.records import Records
-from serving.batch import publish_scores
+from features.intake.shop import read_shop
+from features.settings import load_settings
+from features.snapshot import to_date
+from serving.batch import Publication, publish_scores, score_base
 from serving.keys import create_key
-from serving.scoring import score_records
 from serving.server import log_path, running_server
 from serving.state import keys_path, open_store
+from serving.store import RunInfo
+from tests.serving.score_rows import WORDING
 from training.bundle import Bundle
 
 pytestmark = pytest.mark.slow
@@ -25,16 +29,31 @@ REQUEST = {
 
 
 @pytest.fixture(scope="module")
-def scores(bundle: Bundle, cdnow_orders: pl.DataFrame, end_day: int) -> pl.DataFrame:
+def publication(
+    bundle: Bundle,
+    cdnow_orders: pl.DataFrame,
+    end_day: int,
+    engine: duckdb.DuckDBPyConnection,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Publication:
     """Score every customer."""
-    return score_records(bundle, Records.wrap(cdnow_orders), cutoff_day=end_day)
+    path = tmp_path_factory.mktemp("orders") / "orders.parquet"
+    cdnow_orders.select("customer_id", "ordered_at", amount=pl.col("amount_micros") / 1e6).write_parquet(path)
+    settings = load_settings()
+    shop = read_shop([path], [], settings, connection=engine)
+    return score_base(shop, bundle, as_of=to_date(end_day), settings=settings)
+
+
+def publish(home: Path, publication: Publication) -> RunInfo:
+    """Publish into a home."""
+    with open_store(home) as store:
+        return publish_scores(publication, store, published_at=PUBLISHED_AT, keep_runs=2, wording=WORDING)
 
 
 @pytest.fixture(scope="module")
-def home(champion_home: Path, scores: pl.DataFrame) -> Path:
+def home(champion_home: Path, publication: Publication) -> Path:
     """Prepare a home with a champion and its published scores."""
-    with open_store(champion_home) as store:
-        publish_scores(scores, store, published_at=PUBLISHED_AT, keep_runs=2)
+    publish(champion_home, publication)
     return champion_home
 
 
@@ -54,7 +73,7 @@ def client(home: Path, key: str) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_every_route(client: httpx.Client, scores: pl.DataFrame) -> None:
+def test_every_route(client: httpx.Client, publication: Publication) -> None:
     """Each route answers over a real socket."""
     run = client.get("/v1/stages").json()["run"]
     page = client.get("/v1/at-risk", params={"limit": 3}).json()
@@ -62,11 +81,14 @@ def test_every_route(client: httpx.Client, scores: pl.DataFrame) -> None:
     stored = client.get("/v1/scores", params={"customer_id": top["customer_id"]}).json()
     live = client.post("/v1/score", json=REQUEST).json()
     card = client.get("/v1/model").json()
-    assert run["n_customers"] == page["matching_customers"] == scores.height
+    assert run["n_customers"] == page["matching_customers"] == publication.scores.height
     assert stored == top
     assert live["scores"][0]["customer_id"] == "c-17"
     assert card["version"] == run["model_version"] == live["model_version"]
     assert client.get("/v1/at-risk", params={"format": "csv"}).text.startswith("customer_id,")
+    assert client.get("/v1/stages", params={"format": "svg"}).headers["content-type"] == "image/svg+xml"
+    assert client.get("/v1/segments").json()["run"] == client.get("/v1/metrics-sheet").json()["run"] == run
+    assert client.get("/v1/prospects").json()["prospects"] == []
     assert client.get("/v1/openapi.json").json()["openapi"].startswith("3.1")
     assert client.get("/readyz").status_code == client.get("/livez").status_code == 200
     assert "Authorization: Bearer" in client.get("/").text
@@ -74,17 +96,18 @@ def test_every_route(client: httpx.Client, scores: pl.DataFrame) -> None:
 
 def test_key_is_asked_for(client: httpx.Client) -> None:
     """Without the key, no customer's data comes out."""
-    for path in ("/v1/stages", "/v1/at-risk", "/v1/scores?customer_id=cdnow-0001", "/v1/model"):
+    routes = ("stages", "at-risk", "scores?customer_id=cdnow-0001", "model", "segments", "prospects", "changes")
+    for path in (f"/v1/{route}" for route in (*routes, "metrics-sheet")):
         answer = httpx.get(f"{client.base_url}{path}")
         assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
 
 
-def test_new_run(client: httpx.Client, home: Path, scores: pl.DataFrame) -> None:
-    """A run published by another process is served at once."""
+def test_new_run(client: httpx.Client, home: Path, publication: Publication) -> None:
+    """A run published by another process is served at once; none of an earlier date is there to compare it with."""
     before = client.get("/v1/stages").json()["run"]["run_id"]
-    with open_store(home) as store:
-        run = publish_scores(scores, store, published_at=PUBLISHED_AT, keep_runs=2)
+    run = publish(home, publication)
     assert client.get("/v1/stages").json()["run"]["run_id"] == run.run_id > before
+    assert client.get("/v1/changes").status_code == 503
 
 
 def test_callers_at_once(client: httpx.Client) -> None:

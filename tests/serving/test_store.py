@@ -7,10 +7,9 @@ import polars as pl
 import pytest
 
 from features.errors import ServingError
-from features.lifecycle.stages import STAGES
 from serving.columns import SCORE_COLUMNS
 from serving.store import AtRiskFilters, Rank, RunInfo, ScoreStore, sqlite_url
-from tests.serving.score_rows import build_customers, build_frame, build_row
+from tests.serving.score_rows import build_customers, build_frame, build_prospect, build_prospects, build_row
 
 PUBLISHED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -236,22 +235,113 @@ def test_filters(store: ScoreStore, filters: AtRiskFilters, expected: set[str]) 
     assert store.count(run, filters=filters) == len(expected)
 
 
-def test_stage_summary(store: ScoreStore) -> None:
-    """The summary has all stages in canonical order, and its counts, shares and values sum to the run's."""
+def test_totals(store: ScoreStore) -> None:
+    """The totals, by stage and RFM code, hold each customer once, and their counts and values sum to the run's."""
     run = publish(
         store,
         build_frame(
-            build_row("a", stage="lost", p_churn=0.8, historic_value=5.0, clv_12m=1.0),
-            build_row("b", stage="lost", p_churn=0.6, historic_value=7.0, clv_12m=2.0),
-            build_row("c", stage="loyal", p_churn=0.1, historic_value=11.0, clv_12m=4.0),
+            build_row("a", stage="lost", historic_value=5.0, clv_12m=1.0),
+            build_row("b", stage="lost", historic_value=7.0, clv_12m=2.0),
+            build_row("c", stage="lost", rfm="111", historic_value=9.0, clv_12m=3.0),
+            build_row("d", stage="loyal", historic_value=11.0, clv_12m=4.0),
         ),
     )
+    assert store.totals(run).rows() == [
+        ("lost", "111", 1, 9.0, 3.0),
+        ("lost", "543", 2, 12.0, 3.0),
+        ("loyal", "543", 1, 11.0, 4.0),
+    ]
 
-    summary = {entry.stage: entry for entry in store.stage_summary(run)}
 
-    assert tuple(summary) == STAGES
-    assert sum(entry.customers for entry in summary.values()) == run.n_customers
-    assert sum(entry.share for entry in summary.values()) == pytest.approx(1.0)
-    assert (summary["lost"].customers, summary["lost"].historic_value, summary["lost"].clv_12m) == (2, 12.0, 3.0)
-    assert summary["lost"].mean_p_churn == pytest.approx(0.7)
-    assert (summary["repeat"].customers, summary["repeat"].mean_p_churn) == (0, None)
+def test_nullable_columns(store: ScoreStore) -> None:
+    """What a stage lacks is nothing, not 0, when it is read back."""
+    absent = {"p_next_ambassador": None, "p_second_purchase": None, "p_reactivation": 0.125}
+    run = publish(store, build_frame(build_row("a", **absent)))
+    read = store.get("a", run)
+    assert read is not None
+    assert {name: read[name] for name in absent} == absent
+
+
+def test_reports(store: ScoreStore, tmp_path: Path) -> None:
+    """Reports are read back as they were, belong to their run, and go with it."""
+    body = {"text": "ü", "numbers": [1, 2.5, None], "nested": {"a": [{"b": True}]}}
+    runs = [
+        store.publish(build_customers(1), published_at=PUBLISHED_AT, keep_runs=2, reports={"it": [body, number]})
+        for number in range(3)
+    ]
+    assert [store.report(run, "it") for run in runs] == [None, [body, 1], [body, 2]]
+    assert store.report(runs[2], "another") is None
+    assert count_rows(tmp_path / "scores.db", "reports") == 2
+
+
+def test_endless_report(store: ScoreStore) -> None:
+    """A report that JSON cannot write leaves no run behind."""
+    with pytest.raises(ValueError, match="JSON"):
+        store.publish(build_customers(1), published_at=PUBLISHED_AT, keep_runs=1, reports={"it": [float("nan")]})
+    assert store.current_run() is None
+
+
+def test_prospects(store: ScoreStore, tmp_path: Path) -> None:
+    """Prospects are read back as they were, and are pruned with their run; a visitor and a person may share an id."""
+    visitor = build_prospect("same", is_visitor=1, stage="new_visitor", p_registration=0.5)
+    rows = build_prospects(build_prospect("same"), visitor, build_prospect("other"))
+    runs = [store.publish(build_customers(1), published_at=PUBLISHED_AT, keep_runs=1, prospects=rows) for _ in range(2)]
+    listed = store.list_prospects(runs[1], stage=None, limit=10)
+    assert sorted(listed, key=str) == sorted(rows.to_dicts(), key=str)
+    assert count_rows(tmp_path / "scores.db", "prospects") == 3
+
+
+@pytest.mark.parametrize("stage", [None, "prospect_cold", "reached"])
+def test_ranked_prospects(store: ScoreStore, stage: str | None) -> None:
+    """The likeliest come first, equals by id and kind; resumed after any row, the list goes on with the next."""
+    ids, stages = ("b", "a", "ü", "Z"), ("prospect_cold", "reached")
+    drawn = [
+        build_prospect(name, is_visitor=kind, stage=stages[i % 2], p_first_purchase=p)
+        for i, (name, kind, p) in enumerate((n, k, p) for n in ids for k in (0, 1) for p in (0.25 + 0.5 * k, 0.5))
+        if i % 3
+    ]
+    unique = {(row["person_id"], row["is_visitor"]): row for row in drawn}
+    frame = build_prospects(*unique.values())
+    run = store.publish(build_customers(1), published_at=PUBLISHED_AT, keep_runs=1, prospects=frame)
+    listed = store.list_prospects(run, stage=stage, limit=100)
+    expected = [row for row in unique.values() if stage in {None, row["stage"]}]
+    key = [(-row["p_first_purchase"], row["person_id"], row["is_visitor"]) for row in listed]
+    assert key == sorted(key)
+    assert len(listed) == len(expected) > 0
+    for i, row in enumerate(listed):
+        place = (row["p_first_purchase"], row["person_id"], row["is_visitor"])
+        assert store.list_prospects(run, stage=stage, limit=100, after=place) == listed[i + 1 :]
+
+
+def test_changes(store: ScoreStore) -> None:
+    """Who moved or is new is listed by id with both stages; who stayed, or is known no more, is not."""
+    old = build_frame(build_row("a"), build_row("b"), build_row("c", stage="lost"), build_row("gone"))
+    new = build_frame(
+        build_row("a"),
+        build_row("b", stage="loyal", stage_since="1997-12-01"),
+        build_row("c", stage="won_back", stage_since="1997-12-02"),
+        build_row("d", stage="first_time_buyer", stage_since="1997-12-03"),
+    )
+    before, now = publish(store, old), publish(store, new)
+    listed = store.list_changes(before, now, limit=10)
+    assert [tuple(row.values()) for row in listed] == [
+        ("b", "repeat", "loyal", "1997-12-01"),
+        ("c", "lost", "won_back", "1997-12-02"),
+        ("d", None, "first_time_buyer", "1997-12-03"),
+    ]
+    for i, row in enumerate(listed):
+        assert store.list_changes(before, now, limit=10, after=row["customer_id"]) == listed[i + 1 :]
+    counted = {(row["from_stage"], row["to_stage"]): row["customers"] for row in store.count_changes(before, now)}
+    assert counted == {
+        ("repeat", "repeat"): 1,
+        ("repeat", "loyal"): 1,
+        ("lost", "won_back"): 1,
+        (None, "first_time_buyer"): 1,
+    }
+
+
+def test_runs(store: ScoreStore) -> None:
+    """The runs that are kept are listed, newest first."""
+    assert store.runs() == ()
+    made = [publish(store, build_customers(1), keep_runs=2) for _ in range(3)]
+    assert store.runs() == (made[2], made[1])

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from starlette.testclient import TestClient
 
 from features.intake.shop import Shop
+from features.lifecycle.stages import STAGES
 from features.records import Records
 from features.snapshot import to_day
 from features.table import FEATURE_NAMES
@@ -25,14 +26,15 @@ from serving.state import ServingState
 from tests.histories import CUTOFF_DAY, build_records, exact_bytes, later_shops, shops
 from tests.histories import Shop as Relations
 from tests.serving.local_client import build_client
-from tests.whole_shop import AS_OF, TIMEZONE, WholeShop
+from tests.serving.score_rows import WORDING
+from tests.whole_shop import AS_OF, WholeShop, whole_settings
 from training.bundle import Bundle
 
 
 @pytest.fixture(scope="module")
 def base(whole_shop: Shop, whole_bundle: Bundle) -> pl.DataFrame:
     """Scores of the base."""
-    return score_base(whole_shop, whole_bundle, as_of=AS_OF, timezone=TIMEZONE)
+    return score_base(whole_shop, whole_bundle, as_of=AS_OF, settings=whole_settings()).scores
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def ask(client: TestClient, customers: Iterable[dict[str, Any]]) -> list[dict[st
 
 def as_json(scores: pl.DataFrame) -> list[dict[str, Any]]:
     """Write scores as the service does."""
-    return [Score.from_row(row).model_dump() for row in scores.iter_rows(named=True)]
+    return [Score.from_row(row, WORDING).model_dump() for row in scores.iter_rows(named=True)]
 
 
 def without(customer: dict[str, Any], *columns: str) -> dict[str, Any]:
@@ -74,6 +76,16 @@ def test_everything_is_read(whole_bundle: Bundle, whole_shop: Shop) -> None:
     assert min(refunds.n_matched, refunds.n_unmatched, refunds.n_orders_emptied) > 0
     assert whole_shop.events is not None
     assert min(whole_shop.events.report.n_repeats, whole_shop.events.report.n_purchases) > 0
+
+
+def test_all_stages_are_observable(whole_bundle: Bundle, base: pl.DataFrame) -> None:
+    """With reviews and referrals, some are ambassadors, and each customer is told the chance to be one."""
+    assert whole_bundle.model.stage_rule.observable == STAGES
+    assert base.filter(stage="ambassador").height > 0
+    assert base["p_next_ambassador"].null_count() == 0
+    assert base["p_next_ambassador"].n_unique() > base.height / 2
+    sums = base.select(pl.sum_horizontal(f"p_next_{stage}" for stage in STAGES)).to_numpy()
+    np.testing.assert_allclose(sums, 1.0, rtol=0, atol=1e-12)
 
 
 def test_request_equals_batch(client: TestClient, whole_rows: WholeShop, base: pl.DataFrame) -> None:
@@ -119,7 +131,9 @@ def test_file_order(
     shuffled = WholeShop(
         *(rows.sample(fraction=1.0, shuffle=True, seed=4) for rows in (whole_rows.orders, whole_rows.events))
     )
-    again = score_base(shuffled.read(tmp_path, connection=engine), whole_bundle, as_of=AS_OF, timezone=TIMEZONE)
+    again = score_base(
+        shuffled.read(tmp_path, connection=engine), whole_bundle, as_of=AS_OF, settings=whole_settings()
+    ).scores
     assert exact_bytes(again) == exact_bytes(base)
 
 
@@ -134,7 +148,9 @@ def test_no_later_row(
     """Orders, refunds and events at or after the as-of date change no score, of the base or of a request."""
     known = whole_rows.before(AS_OF)
     assert (known.orders.height, known.events.height) < (whole_rows.orders.height, whole_rows.events.height)
-    again = score_base(known.read(tmp_path, connection=engine), whole_bundle, as_of=AS_OF, timezone=TIMEZONE)
+    again = score_base(
+        known.read(tmp_path, connection=engine), whole_bundle, as_of=AS_OF, settings=whole_settings()
+    ).scores
     assert exact_bytes(again) == exact_bytes(base)
     assert ask(client, map(known.customer, base["customer_id"])) == as_json(base)
 
@@ -157,7 +173,7 @@ def test_missing_events(
     """Without the events it was trained with, the model answers, coherently, and says so; to a request as well."""
     well_known = base.join(untold(whole_rows), on="customer_id", how="anti")
     assert not well_known["flags"].str.contains("missing_inputs").any()
-    scores = score_base(replace(whole_shop, events=None), whole_bundle, as_of=AS_OF, timezone=TIMEZONE)
+    scores = score_base(replace(whole_shop, events=None), whole_bundle, as_of=AS_OF, settings=whole_settings()).scores
     assert scores["flags"].str.contains("missing_inputs").all()
     assert np.isfinite(scores.select("p_churn", "clv_12m", "expected_orders").to_numpy()).all()
     np.testing.assert_allclose(scores.select(pl.sum_horizontal(pl.col("^p_next_.*$"))).to_numpy(), 1.0, atol=1e-12)
@@ -187,7 +203,9 @@ def test_missing_columns_of_a_request(
 ) -> None:
     """A request without a column that the model reads gets the scores, and the flag, of a file without it."""
     rows = WholeShop(whole_rows.orders.drop(columns), whole_rows.events)
-    scores = score_base(rows.read(tmp_path, connection=engine), whole_bundle, as_of=AS_OF, timezone=TIMEZONE)
+    scores = score_base(
+        rows.read(tmp_path, connection=engine), whole_bundle, as_of=AS_OF, settings=whole_settings()
+    ).scores
     assert ask(client, map(rows.customer, scores["customer_id"])) == as_json(scores)
 
 
