@@ -21,13 +21,14 @@ from features.errors import LifestageError, QuarantineShareError
 from features.intake.quarantine import REASONS, Reason
 from features.intake.rules.event_checks import EVENT_REASONS
 from features.intake.rules.event_types import load_event_types
-from features.lifecycle.stages import NOT_OBSERVABLE, STAGES
+from features.lifecycle.stages import SCALE, STAGES
 from features.settings import load_settings
 from features.table import FEATURES
 from serving.columns import COLUMNS
 from serving.scoring import FLAGS
 from serving.state import ServingState
 from serving.store import ScoreStore, sqlite_url
+from serving.wording import build_wording
 from training.bundle import Bundle
 from training.ladder import OURS, RUNGS
 
@@ -35,7 +36,8 @@ ROOT = Path(__file__).resolve().parent.parent
 README, CONTRIBUTING, GLOSSARY, EVALUATION = "README.md", "CONTRIBUTING.md", "GLOSSARY.md", "docs/evaluation.md"
 PAPERS = (
     *(README, CONTRIBUTING, GLOSSARY, "CHANGELOG.md", "experiments/README.md", EVALUATION),
-    *("docs/data.md", "docs/features.md"),
+    *("docs/data.md", "docs/features.md", "docs/vocabularies.md", "docs/segments.md", "docs/metrics.md"),
+    "docs/history.md",
 )
 
 _GENERATED = re.compile(r"(?<=<!-- generated )(\w+)( -->\n)(.*?)(?=<!-- end -->)", re.DOTALL)
@@ -142,7 +144,15 @@ def test_request(bundle: Bundle, tmp_path: Path) -> None:
     from tests.serving.local_client import build_client
 
     with ScoreStore.open(sqlite_url(tmp_path / "scores.db")) as store:
-        state = ServingState(settings=load_settings().serving, store=store, champion=bundle, keys=None)
+        settings = load_settings()
+        state = ServingState(
+            settings=settings.serving,
+            lifecycle=settings.lifecycle,
+            wording=build_wording(settings.lifecycle),
+            store=store,
+            champion=bundle,
+            keys=None,
+        )
         response = build_client(state).post("/v1/score", json=_request())
     assert response.status_code == 200
     answer, shown = response.json(), _answer()
@@ -173,8 +183,9 @@ def test_command(command: str) -> None:
 
 def _least(name: str) -> list[str]:
     """Return what a command takes at least, for sentences that only name it."""
-    orders = ["--orders", "orders.csv"] if name in {"validate", "train", "backtest", "score"} else []
-    return [*orders, *(["--as-of", "2026-07-01"] if name == "score" else []), *(["crm"] if name == "keys" else [])]
+    orders = ["--orders", "orders.csv"] if name in {"validate", "train", "backtest", "score", "history"} else []
+    as_of = ["--as-of", "2026-07-01"] if name in {"score", "history"} else []
+    return [*orders, *as_of, *(["crm"] if name == "keys" else [])]
 
 
 def test_every_command() -> None:
@@ -270,11 +281,11 @@ def test_exit_codes() -> None:
 
 
 def test_stages() -> None:
-    """The glossary has a rule for each stage that can be observed, and names those that cannot."""
+    """The glossary has a rule for each stage of customers, and names the rest of the scale."""
     section = _section(GLOSSARY, "Stage")
     rules = [_quoted(row[0])[0] for row in _rows(section)]
     assert sorted(rules) == sorted(STAGES)
-    assert set(NOT_OBSERVABLE) <= set(_quoted(section))
+    assert set(SCALE) <= set(_quoted(section))
 
 
 def test_ladder() -> None:
