@@ -352,6 +352,7 @@ def at_risk(
     from serving.answers import tell_at_risk
     from serving.batch import write_frame
     from serving.lists import at_risk_frame, load_at_risk
+    from serving.published import wording_of_run
     from serving.state import open_published
     from serving.store import AtRiskFilters
 
@@ -359,7 +360,7 @@ def at_risk(
     with open_published(home) as store:
         filters = AtRiskFilters(stage=stage, size=size, min_p_churn=min_p_churn)
         page = load_at_risk(store, limit=limit, filters=filters)
-        wording = _wording_of_run(store, wording)
+        wording = wording_of_run(store, page.run, wording)
     if out is None:
         terminal.print_at_risk(tell_at_risk(page, wording))
     else:
@@ -748,18 +749,12 @@ def _wording(settings: Settings, vocabulary: str | None = None, language: str | 
     return build_wording(settings.lifecycle, vocabulary=vocabulary, language=language)
 
 
-def _wording_of_run(store: "ScoreStore", wording: "Wording") -> "Wording":
-    from serving.published import count_rfm_bins, published_run
-
-    return replace(wording, rfm_bins=count_rfm_bins(store, published_run(store)))
-
-
 def _told_stages(store: "ScoreStore", wording: "Wording") -> "StageMap":
     from serving.answers import tell_stages
-    from serving.published import load_stage_map
+    from serving.published import load_stage_map, wording_of_run
 
     stage_map = load_stage_map(store)
-    return tell_stages(stage_map, store.totals(stage_map.run), _wording_of_run(store, wording))
+    return tell_stages(stage_map, store.totals(stage_map.run), wording_of_run(store, stage_map.run, wording))
 
 
 def _print_stages(store: "ScoreStore", wording: "Wording", *, with_plays: bool = False) -> None:

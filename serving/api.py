@@ -24,10 +24,9 @@ from serving.replies import (
     Words,
     asked_words,
     check_limit,
-    csv_reply,
     documented,
     json_reply,
-    wants,
+    rows_reply,
 )
 from serving.schemas import AtRiskPage, Score, ScoreRequest, ScoreResponse, Size, Stage
 from serving.state import LiveState
@@ -114,9 +113,14 @@ def _add_published(app: FastAPI, live: LiveState) -> None:
         state = live.current
         page = lists.load_at_risk(state.store, limit=check_limit(limit, state), filters=filters, cursor=cursor)
         wording = words.of_run(state, page.run)
-        if wants(request, "text/csv", form):
-            return csv_reply(lists.at_risk_csv(page, wording), "at-risk.csv", request, page.next_cursor)
-        return json_reply(answers.tell_at_risk(page, wording))
+        return rows_reply(
+            request,
+            form,
+            told=lambda: answers.tell_at_risk(page, wording),
+            csv=lambda: lists.at_risk_csv(page, wording),
+            name="at-risk",
+            next_cursor=page.next_cursor,
+        )
 
 
 def _add_probes(app: FastAPI, live: LiveState) -> None:

@@ -18,9 +18,9 @@ from serving.replies import (
     asked_language,
     asked_words,
     check_limit,
-    csv_reply,
     documented,
     json_reply,
+    rows_reply,
     svg_reply,
     wants,
 )
@@ -58,9 +58,13 @@ def add_maps(app: FastAPI, live: LiveState) -> None:
         """Return the metric sheet of the published run, each value with all that it is made of, as JSON or CSV."""
         state = live.current
         sheet, wording = published.load_metric_sheet(state.store), words.choose(state)
-        if wants(request, "text/csv", form):
-            return csv_reply(to_csv(answers.label_metrics(sheet.rows, wording)), "metrics.csv", request)
-        return json_reply(answers.tell_metrics(sheet, wording))
+        return rows_reply(
+            request,
+            form,
+            told=lambda: answers.tell_metrics(sheet, wording),
+            csv=lambda: to_csv(answers.label_metrics(sheet.rows, wording)),
+            name="metrics",
+        )
 
 
 def add_feeds(app: FastAPI, live: LiveState) -> None:
@@ -79,11 +83,14 @@ def add_feeds(app: FastAPI, live: LiveState) -> None:
         state = live.current
         page = published.load_prospects(state.store, limit=check_limit(limit, state), stage=stage, cursor=cursor)
         wording = words.choose(state)
-        if wants(request, "text/csv", form):
-            return csv_reply(
-                to_csv(published.prospect_frame(page, wording)), "prospects.csv", request, page.next_cursor
-            )
-        return json_reply(answers.tell_prospects(page, wording))
+        return rows_reply(
+            request,
+            form,
+            told=lambda: answers.tell_prospects(page, wording),
+            csv=lambda: to_csv(published.prospect_frame(page, wording)),
+            name="prospects",
+            next_cursor=page.next_cursor,
+        )
 
     @app.get("/v1/changes", response_model=StageChanges, **documented(401, 422, 503, media=("text/csv",)))
     def changes(  # noqa: PLR0917 - as above
@@ -98,6 +105,11 @@ def add_feeds(app: FastAPI, live: LiveState) -> None:
         state = live.current
         page = published.load_changes(state.store, limit=check_limit(limit, state), since_run=since_run, cursor=cursor)
         wording = words.choose(state)
-        if wants(request, "text/csv", form):
-            return csv_reply(to_csv(published.change_frame(page, wording)), "changes.csv", request, page.next_cursor)
-        return json_reply(answers.tell_changes(page, wording))
+        return rows_reply(
+            request,
+            form,
+            told=lambda: answers.tell_changes(page, wording),
+            csv=lambda: to_csv(published.change_frame(page, wording)),
+            name="changes",
+            next_cursor=page.next_cursor,
+        )

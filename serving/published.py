@@ -1,7 +1,7 @@
 """The published run as a whole: who it is, its map, its segments, its metric sheet, and what changed since the last."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -131,6 +131,13 @@ def load_metric_sheet(store: ScoreStore) -> MetricSheet:
 def count_rfm_bins(store: ScoreStore, run: RunInfo) -> int:
     """Return how many scores each digit of a run's RFM codes can have."""
     return int(_report(store, run, RFM)["bins"])
+
+
+def wording_of_run(store: ScoreStore, run: RunInfo, wording: Wording) -> Wording:
+    """Return words for the RFM codes of a run, whose digits have as many scores as its model gave them."""
+    if wording.vocabulary.kind == "stages":
+        return wording
+    return replace(wording, rfm_bins=count_rfm_bins(store, run))
 
 
 def load_prospects(

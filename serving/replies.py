@@ -1,6 +1,7 @@
 """How routes read what all of them may be asked, and write what all of them answer."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Request
@@ -39,10 +40,7 @@ class Words:
 
     def of_run(self, state: ServingState, run: RunInfo) -> Wording:
         """Return them for the RFM codes of a published run."""
-        wording = self.choose(state)
-        if wording.vocabulary.kind == "stages":
-            return wording
-        return replace(wording, rfm_bins=published.count_rfm_bins(state.store, run))
+        return published.wording_of_run(state.store, run, self.choose(state))
 
 
 def asked_words(
@@ -87,13 +85,32 @@ def svg_reply(svg: str) -> Response:
     return Response(svg, media_type=SVG)
 
 
-def csv_reply(text: str, name: str, request: Request, next_cursor: str | None = None) -> Response:
-    """Reply with a file of rows; where more follow, its `Link` header names the next page."""
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+def rows_reply(
+    request: Request,
+    form: str | None,
+    *,
+    told: Callable[[], BaseModel],
+    csv: Callable[[], str],
+    name: str,
+    next_cursor: str | None = None,
+) -> Response:
+    """Reply with rows, as JSON or as a CSV file; where more follow, the `Link` header of a file names the next page.
+
+    Args:
+        request: What was asked.
+        form: The `format` that it names.
+        told: Builds the JSON answer.
+        csv: Writes the file.
+        name: Of the file, without its ending.
+        next_cursor: Of the page that follows, if any.
+    """
+    if not wants(request, "text/csv", form):
+        return json_reply(told())
+    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
     if next_cursor:
         query = request.url.include_query_params(cursor=next_cursor).query
         headers["Link"] = f'<?{query}>; rel="next"'
-    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+    return Response(csv(), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def documented(*statuses: int, media: tuple[str, ...] = ()) -> dict[str, Any]:

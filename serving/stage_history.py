@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import narwhals as nw
 import polars as pl
 
 from features.errors import CutoffError, InputError
@@ -61,13 +62,15 @@ def tell_history(
     """
     if at is not None and at > as_of:
         raise CutoffError(f"{at} lies after the as-of date {as_of}.", remedy="Give a later --as-of.")
-    history = build_history(shop.records, Snapshot(to_day(as_of)), rule=champion.model.stage_rule)
+    whole = shop.records
+    records = (
+        whole if customer_id is None else whole.map(lambda rows: rows.filter(nw.col("customer_id") == customer_id))
+    )
+    history = build_history(records, Snapshot(to_day(as_of)), rule=champion.model.stage_rule)
     asked = history if at is None else stages_at(history, at_day=to_day(at))
-    if customer_id is not None:
-        asked = asked.filter(customer_id=customer_id)
-        if asked.is_empty():
-            raise InputError(
-                f"That customer has no order before {at or as_of}: stage not observable.",
-                remedy="Check the id, or give a later day.",
-            )
+    if customer_id is not None and asked.is_empty():
+        raise InputError(
+            f"That customer has no order before {at or as_of}: stage not observable.",
+            remedy="Check the id, or give a later day.",
+        )
     return with_labels(with_dates(asked), wording)
