@@ -6,20 +6,14 @@ from dataclasses import dataclass
 from features.lifecycle.stages import PROSPECT_STAGES
 from features.lifecycle.vocabularies import Wording, load_shipped_vocabulary
 from serving.lifecycle_map import Flow, LifecycleMap, ProspectEntry, StageEntry
-from serving.pictures.words import UNKNOWN, Numerals
+from serving.pictures.words import SHEET_WORDS, UNKNOWN, Numerals, SheetWords
 
 
-@dataclass(frozen=True, slots=True)
-class MapWords:
-    """The fixed words of the picture in one language; braces stand for a figure, a date or a period."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapWords(SheetWords):
+    """The fixed words of the picture in one language, besides those of every picture."""
 
     title: str
-    as_of: str
-    customers: str
-    horizon: str
-    in_days: str
-    in_one_day: str
-    of_customers: str
     churn: str
     value: str
     before: str
@@ -31,24 +25,17 @@ class MapWords:
     leaving: str
     returning: str
     observed: str
-    expected: str
     churn_meaning: str
     first_order_meaning: str
     not_drawn: str
     nobody_moved: str
     to: str
-    colon: str
 
 
 MAP_WORDS = {
     "en": MapWords(
+        **SHEET_WORDS["en"],
         title="Customer lifecycle",
-        as_of="As of {}",
-        customers="customers: {}",
-        horizon="horizon in days: {}",
-        in_days="in {} days",
-        in_one_day="in 1 day",
-        of_customers="{} of customers",
         churn="Churn risk",
         value="12-month value",
         before="Before the first order",
@@ -60,22 +47,15 @@ MAP_WORDS = {
         leaving="leaving",
         returning="coming back",
         observed="customers who changed stage since {}, observed; the wider, the more",
-        expected="today → expected {}, of today's customers alone",
         churn_meaning="Churn risk: mean probability of no order {}",
         first_order_meaning="First order: mean probability of one {}; a visitor is a browser, not a person",
         not_drawn="Other moves, not drawn: {} (customers: {})",
         nobody_moved="No customer changed stage since {}.",
         to="to",
-        colon=":",
     ),
     "fr": MapWords(
+        **SHEET_WORDS["fr"],
         title="Cycle de vie des clients",
-        as_of="Au {}",
-        customers="clients\u202f: {}",
-        horizon="horizon en jours\u202f: {}",
-        in_days="d'ici {} jours",
-        in_one_day="d'ici 1 jour",
-        of_customers="{} des clients",
         churn="Risque de départ",
         value="Valeur à 12 mois",
         before="Avant la première commande",
@@ -87,14 +67,12 @@ MAP_WORDS = {
         leaving="départ",
         returning="retour",
         observed="clients ayant changé d'étape depuis le {}, observés\u202f; plus large = plus nombreux",
-        expected="aujourd'hui → attendus {}, parmi les seuls clients d'aujourd'hui",
         churn_meaning="Risque de départ\u202f: probabilité moyenne de ne rien commander {}",
         first_order_meaning="1re commande\u202f: probabilité moyenne {}\u202f; un visiteur est un navigateur, "
         "pas une personne",
         not_drawn="Autres mouvements, non tracés\u202f: {} (clients\u202f: {})",
         nobody_moved="Aucun client n'a changé d'étape depuis le {}.",
         to="vers",
-        colon="\u202f:",
     ),
 }
 
@@ -113,7 +91,7 @@ class MapSheet:
     @property
     def within(self) -> str:
         """In how many days what is expected will be."""
-        return self.words.in_one_day if self.horizon_days == 1 else self.words.in_days.format(self.horizon_days)
+        return self.words.within(self.horizon_days)
 
     @property
     def customers(self) -> int:
@@ -150,7 +128,7 @@ def write_notes(sheet: MapSheet, drawn: Collection[Flow]) -> Iterator[str]:
         drawn: The flows that have an arrow.
     """
     words, numerals = sheet.words, sheet.numerals
-    yield f"1{numerals.group}204 {words.expected.format(sheet.within)}"
+    yield words.explain_expected(numerals, sheet.horizon_days)
     yield words.churn_meaning.format(sheet.within)
     if sheet.map.prospects:
         yield words.first_order_meaning.format(sheet.within)

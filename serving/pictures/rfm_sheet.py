@@ -6,22 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from features.lifecycle.segments import SIZES
-from serving.pictures.words import Numerals
+from serving.pictures.words import SHEET_WORDS, Numerals, SheetWords
 from serving.rfm_grid import CellFlow, GridCell, RfmGrid
 
 _SHOWN_FLOWS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class GridWords:
-    """The fixed words of the picture in one language; braces stand for a figure, a date or a period."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridWords(SheetWords):
+    """The fixed words of the picture in one language, besides those of every picture."""
 
     title: str
-    as_of: str
-    customers: str
-    horizon: str
-    in_days: str
-    in_one_day: str
     sizes: Mapping[str, str]
     all: str
     below: str
@@ -30,23 +25,16 @@ class GridWords:
     moves: str
     value: str
     year_value: str
-    of_customers: str
-    expected: str
     shade: str
     moves_meaning: str
     value_meaning: str
     flows: str
-    colon: str
 
 
 GRID_WORDS = {
     "en": GridWords(
+        **SHEET_WORDS["en"],
         title="RFM groups by customer size",
-        as_of="As of {}",
-        customers="customers: {}",
-        horizon="horizon in days: {}",
-        in_days="in {} days",
-        in_one_day="in 1 day",
         sizes={"small": "Small customers", "medium": "Medium customers", "large": "Large customers"},
         all="All",
         below="value below {}",
@@ -55,21 +43,14 @@ GRID_WORDS = {
         moves="Leaves the cell",
         value="Value",
         year_value="12-month value",
-        of_customers="{} of customers",
-        expected="today → expected {}, of today's customers alone",
         shade="The darker a cell, the more of all customers stand in it today; the per cent beside is their share.",
         moves_meaning="Leaves the cell: share of its customers expected to stand in another one {}",
         value_meaning="Value: of all orders so far; + what comes in from other cells and − what goes out to them, {}",
         flows="Largest expected moves",
-        colon=":",
     ),
     "fr": GridWords(
+        **SHEET_WORDS["fr"],
         title="Groupes RFM par taille de client",
-        as_of="Au {}",
-        customers="clients\u202f: {}",
-        horizon="horizon en jours\u202f: {}",
-        in_days="d'ici {} jours",
-        in_one_day="d'ici 1 jour",
         sizes={"small": "Petits clients", "medium": "Clients moyens", "large": "Gros clients"},
         all="Total",
         below="valeur inférieure à {}",
@@ -78,15 +59,12 @@ GRID_WORDS = {
         moves="Quitte la case",
         value="Valeur",
         year_value="Valeur à 12 mois",
-        of_customers="{} des clients",
-        expected="aujourd'hui → attendus {}, parmi les seuls clients d'aujourd'hui",
         shade="Plus une case est foncée, plus elle compte de clients aujourd'hui\u202f; le pourcentage est leur part "
         "du total.",
         moves_meaning="Quitte la case\u202f: part de ses clients attendus dans une autre case {}",
         value_meaning="Valeur\u202f: de toutes les commandes à ce jour\u202f; + ce qui arrive d'autres cases et − ce "
         "qui part vers elles, {}",
         flows="Principaux mouvements attendus",
-        colon="\u202f:",
     ),
 }
 
@@ -106,7 +84,7 @@ class GridSheet:
     @property
     def within(self) -> str:
         """In how many days what is expected will be."""
-        return self.words.in_one_day if self.horizon_days == 1 else self.words.in_days.format(self.horizon_days)
+        return self.words.within(self.horizon_days)
 
     def row(self, group: str) -> tuple[GridCell, ...]:
         """Return the cells of a group."""
@@ -158,7 +136,7 @@ def moving_words(sheet: GridSheet, cell: GridCell) -> str:
 def write_notes(sheet: GridSheet) -> Iterator[str]:
     """Write the lines below the picture: what its signs mean, and the largest flows."""
     words = sheet.words
-    yield f"1{sheet.numerals.group}204 {words.expected.format(sheet.within)}"
+    yield words.explain_expected(sheet.numerals, sheet.horizon_days)
     yield words.shade
     yield words.moves_meaning.format(sheet.within)
     yield words.value_meaning.format(sheet.within)

@@ -85,6 +85,52 @@ NUMERALS: Mapping[str, Numerals] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SheetWords:
+    """What every picture says in one language; braces stand for a figure, a date or a period."""
+
+    as_of: str
+    customers: str
+    horizon: str
+    in_days: str
+    in_one_day: str
+    of_customers: str
+    expected: str
+    colon: str
+
+    def within(self, horizon_days: int) -> str:
+        """Say in how many days what is expected will be."""
+        return self.in_one_day if horizon_days == 1 else self.in_days.format(horizon_days)
+
+    def explain_expected(self, numerals: Numerals, horizon_days: int) -> str:
+        """Say what a number, an arrow and another number mean."""
+        return f"1{numerals.group}204 {self.expected.format(self.within(horizon_days))}"
+
+
+SHEET_WORDS: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        "as_of": "As of {}",
+        "customers": "customers: {}",
+        "horizon": "horizon in days: {}",
+        "in_days": "in {} days",
+        "in_one_day": "in 1 day",
+        "of_customers": "{} of customers",
+        "expected": "today → expected {}, of today's customers alone",
+        "colon": ":",
+    },
+    "fr": {
+        "as_of": "Au {}",
+        "customers": f"clients{_THIN}: {{}}",
+        "horizon": f"horizon en jours{_THIN}: {{}}",
+        "in_days": "d'ici {} jours",
+        "in_one_day": "d'ici 1 jour",
+        "of_customers": "{} des clients",
+        "expected": "aujourd'hui → attendus {}, parmi les seuls clients d'aujourd'hui",
+        "colon": f"{_THIN}:",
+    },
+}
+
+
 def speak(by_language: Mapping[str, Words], language: str) -> Words:
     """Return what is said in a language.
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from features.errors import SettingsError
 from features.lifecycle.segments import SIZES
 from features.lifecycle.stages import PROSPECT_STAGES, SCALE, STAGES
-from features.lifecycle.vocabularies import SHIPPED, Vocabulary, Wording, load_shipped_vocabulary, load_wording
+from features.lifecycle.vocabularies import SHIPPED, Wording, load_shipped_vocabulary, load_wording
+from features.lifecycle.vocabulary import Vocabulary
 from serving.lifecycle_map import Flow, LifecycleMap, NotObservable, ProspectEntry, StageEntry
 from serving.pictures.layout import fit_text, measure
 from serving.pictures.lifecycle_map import draw_lifecycle_map
