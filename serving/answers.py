@@ -6,7 +6,8 @@ from typing import Any, cast
 import polars as pl
 
 from features.lifecycle.metric_sheet import METRICS, Language
-from features.lifecycle.vocabularies import Label, Wording, load_vocabulary
+from features.lifecycle.vocabularies import Wording, load_vocabulary
+from features.lifecycle.vocabulary import Label
 from serving import schemas
 from serving.lifecycle_map import Flow
 from serving.lists import AtRiskList

@@ -6,7 +6,8 @@ from dataclasses import replace
 import polars as pl
 
 from features.errors import InputError, SettingsError
-from features.lifecycle.vocabularies import SHIPPED, Label, Wording, load_shipped_vocabulary, load_wording
+from features.lifecycle.vocabularies import SHIPPED, Wording, load_shipped_vocabulary, load_wording
+from features.lifecycle.vocabulary import Label
 from features.settings import LifecycleSettings
 
 

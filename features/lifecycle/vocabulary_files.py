@@ -3,48 +3,14 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 from features.lifecycle.rfm_codes import FIFTHS, RFM_CODES
 from features.lifecycle.stages import SCALE
 from features.lifecycle.toml_nodes import Node, listed
-
-LANGUAGES = ("en", "fr")
-
-Kind = Literal["stages", "rfm"]
+from features.lifecycle.vocabulary import LANGUAGES, Entry, Kind, Vocabulary
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _RANGES = ("r", "f", "m", "fm")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One label of a vocabulary, in all languages of it.
-
-    Attributes:
-        code: Name of the label.
-        texts: Language → its words.
-        plays: Language → what to do; empty where the vocabulary recommends nothing.
-        notes: Language → what else there is to know of it; empty where there is nothing.
-        is_unused: Whether no stage and no rule leads to it, on purpose.
-    """
-
-    code: str
-    texts: Mapping[str, str]
-    plays: Mapping[str, tuple[str, ...]]
-    notes: Mapping[str, str]
-    is_unused: bool
-
-
-class VocabularyFile(NamedTuple):
-    """What a vocabulary file says; all of a `Vocabulary` but its name, in the same order and meaning."""
-
-    kind: Kind
-    titles: Mapping[str, str]
-    entries: Mapping[str, Entry]
-    stages: Mapping[str, str]
-    borrowed: frozenset[str]
-    groups: Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +26,12 @@ class _Rule:
         return all(low <= scores[name] <= high for name, (low, high) in self.ranges.items())
 
 
-def read_vocabulary(root: Node) -> VocabularyFile:
-    """Read what a vocabulary file says, once it is whole: every stage and code has a label, and every label a use.
+def read_vocabulary(root: Node, *, name: str) -> Vocabulary:
+    """Read a vocabulary from its file, once it is whole: every stage and code has a label, and every label a use.
+
+    Args:
+        root: All that the file holds.
+        name: Of the vocabulary.
 
     Raises:
         SettingsError: If a key is missing, unknown or wrong; the message names it.
@@ -80,7 +50,9 @@ def read_vocabulary(root: Node) -> VocabularyFile:
     groups = _groups(tables["rfm"], entries) if kind == "rfm" else None
     _check_distinct(labels, entries)
     _check_used(labels, entries, {*stages.values(), *(groups or {}).values()})
-    return VocabularyFile(kind, titles, entries, stages, borrowed, groups)
+    return Vocabulary(
+        name=name, kind=kind, titles=titles, entries=entries, stages=stages, borrowed=borrowed, groups=groups
+    )
 
 
 def read_plays(given: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:

@@ -17,15 +17,13 @@ from features.lifecycle.rfm_codes import RFM_CODES, to_fifths
 from features.lifecycle.stages import SCALE, STAGES
 from features.lifecycle.vocabularies import (
     SHIPPED,
-    Label,
-    Vocabulary,
     Wording,
     load_plays,
     load_shipped_vocabulary,
     load_vocabulary,
     load_wording,
 )
-from features.lifecycle.vocabulary_files import LANGUAGES, Entry
+from features.lifecycle.vocabulary import LANGUAGES, Entry, Label, Vocabulary
 
 PAPER = Path(__file__).resolve().parents[3] / "docs" / "vocabularies.md"
 BEFORE_AN_ORDER = tuple(stage for stage in SCALE if stage not in STAGES)
