@@ -18,6 +18,10 @@
 Each message says what was wrong, what was got, and what to do about it.
 """
 
+from typing import Literal
+
+ConvergenceReason = Literal["too_few", "ridge", "infinite_mean", "no_spread", "implausible"]
+
 
 class LifestageError(Exception):
     """Base of all errors that Lifestage raises on purpose.
@@ -76,7 +80,19 @@ class CutoffError(InsufficientHistoryError):
 
 
 class ConvergenceError(InsufficientHistoryError, ArithmeticError):
-    """A model has no finite best fit on this data."""
+    """A model has no finite best fit on this data.
+
+    Args:
+        problem: As for every error.
+        remedy: As for every error.
+        reason: `too_few` customers that say anything; `ridge`: parameters ran off where the likelihood hardly changes;
+            `infinite_mean`: the best fit has no finite mean; `no_spread`: all values are the same; `implausible`: the
+            best fit is far from the orders it was fitted to.
+    """
+
+    def __init__(self, problem: str, *, remedy: str, reason: ConvergenceReason) -> None:
+        super().__init__(problem, remedy=remedy)
+        self.reason = reason
 
 
 class ModelError(LifestageError, LookupError):

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Self
+from functools import partial
+from typing import ClassVar, Self
 
 import numpy as np
 from scipy.special import gammaln
 
+from training.models.gamma_gamma_likelihood import GammaGammaLikelihood
+from training.models.maximum_likelihood import Fit, count_cells, maximise, refuse, require_informative
 from training.models.summary import FloatArray, PurchaseSummary
 
 MAX_RELATIVE_VARIANCE = 1.0
+MIN_RELATIVE_SPREAD = 1e-6
+_STATISTICS = ("frequency", "monetary_value")
+_STARTS = np.log([[2.0, 3.0, 1.0], [1.0, 1.5, 0.5], [8.0, 6.0, 0.6]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +41,56 @@ class GammaGamma:
     q: float
     v: float
 
+    name: ClassVar[str] = "Gamma-Gamma"
+    parameters: ClassVar[tuple[str, ...]] = ("p", "q", "v")
+
     def __post_init__(self) -> None:
         for name, low in (("p", 0.0), ("q", 1.0), ("v", 0.0)):
             value = getattr(self, name)
             if not (np.isfinite(value) and value > low):
                 raise ValueError(f"Gamma-Gamma parameter {name} must be finite and above {low:g}, got {value}.")
+
+    @classmethod
+    def fit(
+        cls, summary: PurchaseSummary, *, n_customers: FloatArray | None = None, penalizer: float = 0.0
+    ) -> Fit[Self]:
+        """Fit by maximum likelihood to the customers whose repeat orders have a positive mean value.
+
+        Repeat orders of value 0 say nothing of what a paid order is worth: such customers stay in the timing data only.
+
+        Args:
+            summary: One element per customer, or per cell of equal (frequency, monetary value).
+            n_customers: (n,) customers in each cell; None where each row is one customer.
+            penalizer: Weight of a prior that draws the parameters to `_STARTS[0]` (see `maximise`).
+
+        Raises:
+            ConvergenceError: `too_few` such customers, `no_spread` in what they spend, a `ridge`, or an
+                `infinite_mean`: the best fit has q ≤ 1.
+        """
+        is_known = summary.monetary_is_known()
+        known = summary.take(is_known)
+        cells = count_cells(known, None if n_customers is None else n_customers[is_known], by=_STATISTICS)
+        require_informative(cells.total, cls.name, what="with a repeat order of positive value")
+        value, weights = cells.summary.monetary_value, cells.n_customers
+        scale = float(np.average(value, weights=weights))
+        if float(np.average((value / scale - 1.0) ** 2, weights=weights)) < MIN_RELATIVE_SPREAD**2:
+            raise refuse(cls.name, "no_spread", "the mean order value of all customers is the same")
+        build = partial(GammaGammaLikelihood, scale=scale)
+        peak, covariance, log_likelihood = maximise(
+            build, cells, _STARTS, name=cls.name, names=cls.parameters, penalizer=penalizer
+        )
+        estimates = np.exp(peak) * np.array([1.0, 1.0, scale])
+        if not estimates[1] > 1.0:
+            raise refuse(cls.name, "infinite_mean", f"q = {estimates[1]:.3g} is not above 1, so no mean value exists")
+        return Fit(
+            model=cls(*estimates.tolist()),
+            names=cls.parameters,
+            estimates=estimates,
+            covariance=covariance * np.outer(estimates, estimates),
+            log_likelihood=log_likelihood - cells.total * float(np.log(scale)),
+            n_customers=cells.total,
+            penalizer=penalizer,
+        )
 
     def to_dict(self) -> dict[str, float]:
         """Return the parameters as JSON types."""

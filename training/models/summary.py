@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.intp]
+BoolArray = npt.NDArray[np.bool_]
 
 _TABLE_SLOTS_PER_ROW = 16
 
@@ -56,13 +57,13 @@ class PurchaseSummary:
     def __len__(self) -> int:
         return len(self.frequency)
 
-    def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> PurchaseSummary:
+    def take(self, rows: IndexArray | BoolArray) -> PurchaseSummary:
         """Select customers by row number or by mask. One element per selected customer."""
         return PurchaseSummary(
             self.frequency[rows], self.recency_days[rows], self.T_days[rows], self.monetary_value[rows]
         )
 
-    def monetary_is_known(self) -> npt.NDArray[np.bool_]:
+    def monetary_is_known(self) -> BoolArray:
         """Tell which customers' repeat orders say something about the value of the next."""
         return (self.frequency > 0) & (self.monetary_value > 0)
 
@@ -79,6 +80,14 @@ def find_cells(*columns: FloatArray) -> Cells:
     first = np.empty(size, dtype=np.intp)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     return Cells(first=first, inverse=codes, counts=np.bincount(codes, minlength=size))
+
+
+def find_levels(column: FloatArray) -> tuple[FloatArray, IndexArray]:
+    """Return the distinct values of a column, and the position of each row's value among them."""
+    codes, size = _encode(column)
+    levels = np.empty(size)
+    levels[codes] = column
+    return levels, codes
 
 
 def _encode(column: FloatArray) -> tuple[IndexArray, int]:

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from training.models.bg_nbd import BgNbd
 from training.models.gamma_gamma import GammaGamma
-from training.models.purchase_process import PurchaseProcess
+from training.models.mbg_nbd import MbgNbd
+from training.models.pareto_nbd import ParetoNbd
 from training.models.summary import PurchaseSummary
+from training.models.timing import TimingModel
 
 
 @st.composite
@@ -19,7 +21,8 @@ def customers(draw: st.DrawFn) -> tuple[float, float, float, float]:
     if frequency == 0:
         return 0.0, 0.0, float(age), 0.0
     recency = draw(st.integers(min_value=frequency, max_value=age))
-    return float(frequency), float(recency), float(age), draw(st.floats(min_value=0.0, max_value=1e5))
+    value = draw(st.just(0.0) | st.floats(min_value=1e-3, max_value=1e5))
+    return float(frequency), float(recency), float(age), value
 
 
 def summaries() -> st.SearchStrategy[PurchaseSummary]:
@@ -29,9 +32,17 @@ def summaries() -> st.SearchStrategy[PurchaseSummary]:
     )
 
 
-def processes() -> st.SearchStrategy[PurchaseProcess]:
-    """Draw parameters, including a = 1, where the closed form of the expectation is 0/0."""
+def timing_models() -> st.SearchStrategy[TimingModel]:
+    """Draw a model of order timing, including a = 1 and s = 1, where the closed forms of the expectation are 0/0."""
     positive = st.floats(min_value=0.05, max_value=20.0)
-    timing = st.builds(BgNbd, r=positive, alpha=positive, a=positive | st.just(1.0), b=positive)
-    value = st.builds(GammaGamma, p=positive, q=st.floats(min_value=1.05, max_value=20.0), v=positive)
-    return st.builds(PurchaseProcess, bg_nbd=timing, gamma_gamma=value)
+    or_one = positive | st.just(1.0)
+    beta_geometric = st.sampled_from([BgNbd, MbgNbd]).flatmap(
+        lambda model: st.builds(model, r=positive, alpha=positive, a=or_one, b=positive)
+    )
+    return beta_geometric | st.builds(ParetoNbd, r=positive, alpha=positive, s=or_one, beta=positive)
+
+
+def gamma_gammas() -> st.SearchStrategy[GammaGamma]:
+    """Draw a model of order value."""
+    positive = st.floats(min_value=0.05, max_value=20.0)
+    return st.builds(GammaGamma, p=positive, q=st.floats(min_value=1.05, max_value=20.0), v=positive)
