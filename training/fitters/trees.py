@@ -10,7 +10,7 @@ import polars as pl
 from training.models.trees import Trees
 
 N_FOLDS = 3
-_ROUNDS = {"binary": 80, "multiclass": 50}
+_ROUNDS = {"binary": 80, "multiclass": 50, "regression": 150}
 _PARAMETERS: dict[str, Any] = {
     "learning_rate": 0.07,
     "num_leaves": 15,
@@ -21,6 +21,12 @@ _PARAMETERS: dict[str, Any] = {
     "deterministic": True,
     "force_row_wise": True,
     "verbosity": -1,
+}
+_REGRESSION: dict[str, Any] = {
+    "objective": "regression",
+    "learning_rate": 0.05,
+    "num_leaves": 7,
+    "feature_fraction": 0.8,
 }
 _MIN_LEAF_SHARE = 0.001
 _MIN_LEAF_ROWS = 20
@@ -48,11 +54,35 @@ def fit_trees(
         **_PARAMETERS,
         "objective": objective,
         "seed": seed,
-        "min_data_in_leaf": max(_MIN_LEAF_ROWS, int(_MIN_LEAF_SHARE * target.size)),
+        "min_data_in_leaf": _min_leaf(target.size),
         **({} if n_classes == 2 else {"num_class": n_classes}),
     }
     dataset = lightgbm.Dataset(inputs, target, feature_name=list(names))
     return Trees.from_booster(lightgbm.train(parameters, dataset, num_boost_round=_ROUNDS[objective]))
+
+
+def fit_regression_trees(
+    inputs: npt.NDArray[np.float64],
+    target: npt.NDArray[np.float64],
+    weight: npt.NDArray[np.float64],
+    *,
+    names: tuple[str, ...],
+    seed: int,
+    min_leaf: int,
+) -> Trees:
+    """Learn trees that answer a number, by least squares.
+
+    Args:
+        inputs: Shape (n, len(names)).
+        target: Shape (n,).
+        weight: Of each row, with a mean of about 1, shape (n,).
+        names: Of the inputs' columns.
+        seed: Of column and row sampling.
+        min_leaf: Fewest rows of a leaf; a larger leaf is asked of many rows.
+    """
+    parameters = {**_PARAMETERS, **_REGRESSION, "seed": seed, "min_data_in_leaf": max(_min_leaf(target.size), min_leaf)}
+    dataset = lightgbm.Dataset(inputs, target, weight=weight, feature_name=list(names))
+    return Trees.from_booster(lightgbm.train(parameters, dataset, num_boost_round=_ROUNDS["regression"]))
 
 
 def out_of_fold(
@@ -84,3 +114,7 @@ def customer_folds(customer_ids: pl.Series, *, seed: int) -> npt.NDArray[np.int6
     ranks = customer_ids.rank("dense").to_numpy().astype(np.int64) - 1
     order = np.random.default_rng(seed).permutation(int(np.max(ranks)) + 1)
     return np.asarray(order[ranks] % N_FOLDS)
+
+
+def _min_leaf(n_rows: int) -> int:
+    return max(_MIN_LEAF_ROWS, int(_MIN_LEAF_SHARE * n_rows))

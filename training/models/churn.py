@@ -65,7 +65,8 @@ class ChurnModel:
         Raises:
             ValueError: If the trees are not binary, or the weight is no share.
         """
-        if (trees is not None and trees.n_outputs != 1) or not 0.0 <= values["process_weight"] <= 1.0:
+        is_binary = trees is None or (trees.n_outputs == 1 and not trees.is_regression)
+        if not (is_binary and 0.0 <= values["process_weight"] <= 1.0):
             raise ValueError("the trees are not binary, or the weight is no share")
         return cls(trees, ProbabilityCalibrator(**values["calibrator"]), values["process_weight"])
 

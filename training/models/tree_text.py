@@ -7,6 +7,7 @@ form that LightGBM writes, and anything else is refused: what this reader does n
 import math
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from features.errors import BundleError
 
@@ -29,13 +30,26 @@ _END = re.compile(r"end of trees\n(\nfeature_importances:\n([A-Za-z0-9_]+=[0-9]+
 _PRINTABLE = re.compile(r"[\n -~]*")
 _MISSING_AGAINST_ALL = frozenset({"inf", "-inf"})  # a threshold that parts the missing from all others
 _NUMERICAL_DECISIONS = frozenset({0, 2, 4, 6, 8, 10})  # bit 0 would split on categories
+_BINARY, _REGRESSION = "binary sigmoid:1", "regression"  # of one output; least squares has no link
+
+
+class TreesKind(NamedTuple):
+    """What an ensemble answers.
+
+    Attributes:
+        n_outputs: 1 for a binary or regression model, else the number of classes.
+        is_regression: Whether its output is a number, and no probability.
+    """
+
+    n_outputs: int
+    is_regression: bool
 
 
 class _FaultError(ValueError):
     """What is wrong with a text."""
 
 
-def check_structure(text: str, *, n_features: int) -> int:
+def check_structure(text: str, *, n_features: int) -> TreesKind:
     """Refuse a text whose trees are cyclic, cut off, out of range, not finite, or written in any other form.
 
     Args:
@@ -43,7 +57,7 @@ def check_structure(text: str, *, n_features: int) -> int:
         n_features: Columns that a row will have.
 
     Returns:
-        The number of outputs per row: 1 for a binary model, else the number of classes.
+        What the ensemble answers, by its objective.
 
     Raises:
         BundleError: With the first fault found.
@@ -56,7 +70,7 @@ def check_structure(text: str, *, n_features: int) -> int:
         ) from None
 
 
-def _check(text: str, n_features: int) -> int:
+def _check(text: str, n_features: int) -> TreesKind:
     _require(_PRINTABLE.fullmatch(text) is not None, "it holds characters that no tree model has")
     head, *blocks = text.split("\nTree=")
     _require(bool(blocks), "it has no tree")
@@ -64,13 +78,13 @@ def _check(text: str, n_features: int) -> int:
     _require(bool(found) and _END.fullmatch(found + end) is not None, "it is cut off")
     blocks[-1] = last
     header = _read_header(head)
-    n_outputs = _check_header(header, n_features)
-    _require(len(blocks) % n_outputs == 0, "its trees do not divide among its classes")
+    kind = _check_header(header, n_features)
+    _require(len(blocks) % kind.n_outputs == 0, "its trees do not divide among its classes")
     sizes = [len(f"Tree={block}\n") for block in blocks[:-1]] + [len(f"Tree={blocks[-1]}")]
     _require(_integers(header["tree_sizes"]) == sizes, "its tree sizes are not those of its trees")
     for position, block in enumerate(blocks):
         _check_tree(_read_tree(block, position), n_features)
-    return n_outputs
+    return kind
 
 
 def _read_header(head: str) -> dict[str, str]:
@@ -78,16 +92,16 @@ def _read_header(head: str) -> dict[str, str]:
     return _read_fields(head[len("tree\n") : -1].split("\n"), known=frozenset(_HEADER), needed=frozenset(_HEADER))
 
 
-def _check_header(header: dict[str, str], n_features: int) -> int:
+def _check_header(header: dict[str, str], n_features: int) -> TreesKind:
     _require(_integer(header["max_feature_idx"]) == n_features - 1, "its feature count differs")
     _require(len(header["feature_names"].split(" ")) == n_features, "its feature names differ in number")
     infos = header["feature_infos"].split(" ")
     _require(len(infos) == n_features and all(map(_INFO.fullmatch, infos)), "its feature ranges are not in order")
     n_outputs = _integer(header["num_class"])
     _require(n_outputs >= 1 and _integer(header["num_tree_per_iteration"]) == n_outputs, "its class counts differ")
-    objective = "binary sigmoid:1" if n_outputs == 1 else f"multiclass num_class:{n_outputs}"
-    _require(header["objective"] == objective, "its objective is not one of ours")
-    return n_outputs
+    allowed = (_BINARY, _REGRESSION) if n_outputs == 1 else (f"multiclass num_class:{n_outputs}",)
+    _require(header["objective"] in allowed, "its objective is not one of ours")
+    return TreesKind(n_outputs, header["objective"] == _REGRESSION)
 
 
 def _read_tree(block: str, position: int) -> dict[str, str]:

@@ -24,7 +24,8 @@ class Trees:
         n_features: Columns that a row must have.
 
     Attributes:
-        n_outputs: 1 for a binary model, else the number of classes.
+        n_outputs: 1 for a binary or regression model, else the number of classes.
+        is_regression: Whether the output is a number, and no probability.
 
     Raises:
         BundleError: If the text is not a sound ensemble over `n_features` columns.
@@ -33,10 +34,13 @@ class Trees:
     text: str
     n_features: int
     n_outputs: int = field(init=False, repr=False, compare=False)
+    is_regression: bool = field(init=False, repr=False, compare=False)
     _booster: lightgbm.Booster = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n_outputs", check_structure(self.text, n_features=self.n_features))
+        kind = check_structure(self.text, n_features=self.n_features)
+        object.__setattr__(self, "n_outputs", kind.n_outputs)
+        object.__setattr__(self, "is_regression", kind.is_regression)
         try:
             object.__setattr__(self, "_booster", lightgbm.Booster(model_str=self.text))
         except lightgbm.basic.LightGBMError:
@@ -49,7 +53,7 @@ class Trees:
         return cls(text=text[: text.index(_END) + len(_END)], n_features=booster.num_feature())
 
     def predict(self, rows: Matrix) -> Matrix:
-        """Return the ensemble's output after its link: (n,) for a binary model, (n, n_classes) for a multiclass one."""
+        """Return the ensemble's output after its link: (n,) for one output, (n, n_classes) for a multiclass model."""
         threads = 1 if rows.shape[0] < _ROWS_WORTH_THREADS else 0
         return np.asarray(self._booster.predict(rows, num_threads=threads), dtype=np.float64)
 

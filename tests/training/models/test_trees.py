@@ -48,6 +48,32 @@ def test_sound() -> None:
     assert Trees(_text(), 2).predict(rows) == pytest.approx(expected)
 
 
+def test_regression() -> None:
+    """Trees of least squares answer the value of their leaf, and say that it is no probability."""
+    binary, rows = _text(), np.array([[1.0, 2.0], [1.0, 3.0], [2.0, 0.0]])
+    trees = Trees(binary.replace("objective=binary sigmoid:1", "objective=regression"), 2)
+    assert trees.predict(rows) == pytest.approx([0.1, 0.2, -0.3])
+    assert (trees.n_outputs, trees.is_regression, Trees(binary, 2).is_regression) == (1, True, False)
+
+
+@pytest.mark.parametrize(
+    "objective", ["regression sqrt", "regression_l1", "tweedie tweedie_variance_power:1.5", "gamma", "binary sigmoid:2"]
+)
+def test_other_objective(objective: str) -> None:
+    """What LightGBM would read, and we never write, is refused: the objective is the link of the answer."""
+    with pytest.raises(BundleError, match="not one of ours"):
+        check_structure(_text().replace("objective=binary sigmoid:1", f"objective={objective}"), n_features=2)
+
+
+def test_regression_of_classes() -> None:
+    """A regression has one output."""
+    text = _text().replace("objective=binary sigmoid:1", "objective=regression")
+    for name in ("num_class", "num_tree_per_iteration"):
+        text = text.replace(f"{name}=1", f"{name}=2")
+    with pytest.raises(BundleError, match="not one of ours"):
+        check_structure(text, n_features=2)
+
+
 CRAFTED = {
     "cycle": {"left_child": "1 0"},
     "node that leads to itself": {"num_leaves": "4", "left_child": "1 -1 2", "right_child": "-3 -2 -4"},
@@ -152,12 +178,13 @@ def test_refused_before_reading() -> None:
                     left_child="-1 2 1", right_child="-2 -3 -4"), 2)  # fmt: skip
 
 
-def test_from_booster() -> None:
+@pytest.mark.parametrize("objective", ["binary", "regression"])
+def test_from_booster(objective: str) -> None:
     """Kept trees answer as the booster did, and keep nothing of its training settings."""
     rng = np.random.default_rng(1)
     rows, target = rng.normal(size=(300, 2)), rng.integers(0, 2, 300)
     booster = lightgbm.train(
-        {"verbosity": -1, "num_threads": 1, "objective": "binary"}, lightgbm.Dataset(rows, target), 5
+        {"verbosity": -1, "num_threads": 1, "objective": objective}, lightgbm.Dataset(rows, target), 5
     )
     trees = Trees.from_booster(booster)
     assert np.array_equal(trees.predict(rows), booster.predict(rows))
