@@ -194,9 +194,12 @@ class ValueSettings(_Section):
     """How orders become money."""
 
     margin: Share
+    annual_service_cost: Annotated[float, Field(ge=0.0, lt=1e9)]
     annual_discount_rate: Annotated[float, Field(ge=0.0, lt=10.0)]
     interval_coverage: Annotated[float, Field(gt=0.0, lt=1.0)]
     next_order_max_days: Positive
+    timing_model: Literal["mbg_nbd", "bg_nbd", "pareto_nbd"]
+    fitter: Literal["lifestage", "lifetimes"]
 
 
 class GateSettings(_Section):

@@ -4,6 +4,7 @@ manifest.json     what it is: version, sha256 of each file, catalogue, threshold
 model.json        parameters
 churn.txt         LightGBM text, where churn was learned
 next_stage.txt    LightGBM text, where the next stage was learned
+order_worth.txt   LightGBM text, where the value of those who order was learned
 golden.json       answers that must come out the same when it loads
 """
 
@@ -32,10 +33,11 @@ from training.models.next_stage import NextStageModel
 from training.models.prospects import ProspectModel
 from training.models.purchase_process import PurchaseProcess
 from training.models.trees import Trees
+from training.models.value import ValueModel
 
-FORMAT = 3
+FORMAT = 4
 _MODEL, _GOLDEN, _MANIFEST = "model.json", "golden.json", "manifest.json"
-_TREES = {"churn": "churn.txt", "next_stage": "next_stage.txt"}
+_TREES = {"churn": "churn.txt", "next_stage": "next_stage.txt", "order_worth": "order_worth.txt"}
 _LIBRARIES = ("numpy", "scipy", "polars", "narwhals", "lightgbm")
 _REMEDY = "Train again, or promote another version (lifestage models lists them)."
 
@@ -201,18 +203,27 @@ def _texts(model: LifecycleModel) -> dict[str, str]:
 
 
 def _tree_parts(model: LifecycleModel) -> Mapping[str, Trees | None]:
-    return {"churn": model.churn.trees, "next_stage": model.next_stage.trees}
+    return {
+        "churn": model.churn.trees,
+        "next_stage": model.next_stage.trees,
+        "order_worth": model.order_worth.trees,
+    }
 
 
 def _build_model(values: dict[str, Any], texts: Mapping[str, str]) -> LifecycleModel:
     features = tuple(str(name) for name in values["features"])
     n_inputs = len(input_names(features))
-    trees = {name: Trees(texts[file], n_inputs) if file in texts else None for name, file in _TREES.items()}
+    n_columns = {"order_worth": n_inputs + 1}  # what the purchase process says comes last
+    trees = {
+        name: Trees(texts[file], n_columns.get(name, n_inputs)) if file in texts else None
+        for name, file in _TREES.items()
+    }
     return LifecycleModel(
         horizon_days=int(values["horizon_days"]),
         stage_rule=StageRule.from_dict(values["stage_rule"]),
         segments=Segments.from_dict(values["segments"]),
         process=PurchaseProcess.from_dict(values["process"]),
+        order_worth=ValueModel.from_dict(values["order_worth"], trees["order_worth"]),
         churn=ChurnModel.from_dict(values["churn"], trees["churn"]),
         next_stage=NextStageModel.from_dict(values["next_stage"], trees["next_stage"]),
         next_segment=NextSegmentModel.from_dict(values["next_segment"]),

@@ -32,8 +32,8 @@ def golden_answers(model: LifecycleModel) -> dict[str, list[float]]:
     """Answer the golden histories from raw orders on, so that features, stages and models are all compared.
 
     Returns:
-        History name → `p_churn`, the next-stage vector, `expected_orders`, `clv_12m`, RFM code, size, cell and
-        `p_leave_cell`.
+        History name → `p_churn`, the next-stage vector, `expected_orders`, `clv_12m` and its upper bound, RFM code,
+        size, cell and `p_leave_cell`.
     """
     snapshot = Snapshot(_CUTOFF_DAY, model.horizon_days)
     features = features_named(model.features)
@@ -43,7 +43,7 @@ def golden_answers(model: LifecycleModel) -> dict[str, list[float]]:
         np.array(model.segments.rfm(table), dtype=np.float64),
         np.array([SIZES.index(size) for size in model.segments.size(table)], dtype=np.float64),
     ]
-    value = [answer.forecast.expected_orders, answer.forecast.clv_12m]
+    value = [answer.forecast.expected_orders, answer.forecast.clv_12m, answer.forecast.clv_12m_high]
     cells = [answer.cells.cell, answer.cells.p_leave_cell]
     rows = np.column_stack([answer.p_churn, answer.p_next_stage, *value, *segments, *cells])
     return {name: row.tolist() for name, row in zip(table["customer_id"], rows, strict=True)}

@@ -3,10 +3,12 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -17,11 +19,15 @@ from features.errors import BundleError
 from features.lifecycle.stages import STAGES
 from features.records import Records
 from features.settings import Settings, load_settings
-from features.table import FEATURES, features_named
+from features.snapshot import Snapshot
+from features.table import FEATURES, build_customer_table, features_named
 from serving.scoring import score_records
 from tests.tiny_model import train_model, write_model
 from training.bundle import FORMAT, Bundle, load_bundle, read_manifest
+from training.fitters.trees import fit_regression_trees
+from training.models.inputs import input_names, model_inputs
 from training.models.lifecycle import LifecycleModel
+from training.models.value import ValueModel, value_inputs
 
 FILES = ("manifest.json", "model.json", "golden.json", "churn.txt", "next_stage.txt")
 
@@ -199,7 +205,7 @@ def test_other_features_than_said(copy: Path, bundle: Bundle) -> None:
         load_bundle(copy)
 
 
-@pytest.mark.parametrize("version", [1, 2, FORMAT + 1, str(FORMAT), None])
+@pytest.mark.parametrize("version", [1, 2, FORMAT - 1, FORMAT + 1, str(FORMAT), None])
 def test_other_format(copy: Path, version: Any) -> None:
     """A bundle of another format is refused, though its seal fits."""
     _reseal(copy, format=version)
@@ -242,7 +248,14 @@ FORGED_MODELS = {
     "weight in words": _set("churn", "process_weight", to="half"),
     "weight above one": _set("churn", "process_weight", to=7.0),
     "margin in words": _set("value", "margin", to="x"),
-    "rate below zero": _set("process", "bg_nbd", "r", to=-1.0),
+    "rate below zero": _set("process", "timing", "r", to=-1.0),
+    "a timing model that does not exist": _set("process", "timing", "model", to="crystal_ball"),
+    "parameters of another timing model": _set("process", "timing", "model", to="pareto_nbd"),
+    "spread below zero": _set("process", "spread", "dispersion", to=-1.0),
+    "no spread": _set("process", "spread", to=None),
+    "weight of the process above one": _set("order_worth", "process_weight", to=1.5),
+    "worth without a scale": _set("order_worth", to={"process_weight": 1.0}),
+    "cost of service in words": _set("value", "annual_service_cost", to="much"),
     "fewer features than the trees": _set("features", to=["frequency"]),
     "a feature that does not exist": _set("features", 0, to="orders_of_last_week"),
     "features that are no list": _set("features", to=3),
@@ -321,6 +334,34 @@ def test_without_trees(cdnow_orders: pl.DataFrame, end_day: int, tmp_path: Path)
     assert scores.select(pl.sum_horizontal([f"p_next_{stage}" for stage in STAGES])).to_numpy() == pytest.approx(1.0)
     once = scores.filter(pl.col("flags").str.contains("one_order"))["p_churn"].to_numpy()
     assert once.min() > 0.3
+
+
+def test_order_worth(model: LifecycleModel, cdnow_orders: pl.DataFrame, end_day: int, tmp_path: Path) -> None:
+    """What was learned of the value of those who order is a file of its own, and answers as it did."""
+    snapshot = Snapshot(end_day, model.horizon_days)
+    table = build_customer_table(Records.wrap(cdnow_orders), snapshot, rule=model.stage_rule)
+    inputs = model_inputs(table, model.features)
+    process_value = np.linspace(10.0, 100.0, table.height)
+    trees = fit_regression_trees(
+        value_inputs(inputs, process_value),
+        np.sign(inputs[:, 0] - inputs[:, 0].mean()),
+        np.ones(table.height),
+        names=(*input_names(model.features), "process"),
+        seed=1,
+        min_leaf=50,
+    )
+    learned = replace(model, order_worth=ValueModel(trees, 1.1, 0.5, 1000.0))
+    folder = write_model(tmp_path, learned, cutoff_day=end_day)
+    assert {path.name for path in folder.iterdir()} == {*FILES, "order_worth.txt"}
+    loaded = load_bundle(folder).model
+    assert loaded.order_worth == learned.order_worth
+    worth, alone = (each.answer(table).forecast for each in (loaded, model))
+    assert np.array_equal(worth.clv_12m, learned.answer(table).forecast.clv_12m)
+    assert np.array_equal(worth.expected_orders, alone.expected_orders)
+    assert not np.allclose(worth.clv_12m, alone.clv_12m)
+    (folder / "order_worth.txt").unlink()
+    with pytest.raises(BundleError, match="order_worth"):
+        load_bundle(folder)
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

@@ -13,10 +13,12 @@ from features.errors import InsufficientHistoryError
 from features.lifecycle.segments import Segments, learn_segments, rfm_codes
 from features.lifecycle.stages import STAGES, StageRule
 from features.lifecycle.vocabularies import load_vocabulary
-from features.settings import Settings
-from training.fitters.btyd import fit_bg_nbd, fit_gamma_gamma
+from features.settings import Settings, ValueSettings
+from training.fitters.btyd import fit_order_value, fit_timing
 from training.fitters.next_segment import fit_next_segment
+from training.fitters.spread import Window, fit_spread
 from training.fitters.trees import fit_trees, out_of_fold
+from training.fitters.value import fit_value
 from training.metrics import log_loss_multiclass
 from training.models.churn import ChurnModel, ProbabilityCalibrator, logit
 from training.models.inputs import features_of, input_names, model_inputs, purchase_summary, stage_codes
@@ -79,9 +81,19 @@ def fit_lifecycle_model(
     features = features_of(present)
     inputs, names = model_inputs(table, features), input_names(features)
     advance("purchase process")
-    process, penalties = _fit_process(present)
+    process, given_up = _fit_process(present, settings.value)
     advance("churn")
     churn = _fit_churn(inputs, names, table["customer_id"], labels, settings)
+    advance("value")
+    order_worth = fit_value(
+        inputs,
+        names,
+        table["customer_id"],
+        labels,
+        _expect_value(process, table, horizon_days=settings.training.horizon_days),
+        settings=settings,
+        cutoffs=np.repeat(np.arange(len(examples)), [e.table.height for e in examples]),
+    )
     advance("next stage")
     is_observable = "ambassador" in rule.observable
     next_stage = replace(
@@ -89,17 +101,20 @@ def fit_lifecycle_model(
         p_recommends=_count_recommending(table, labels) if is_observable else 0.0,
     )
     segments = learn_segments(present, settings.segments)
+    history_days = float(present["T_days"].to_numpy().max())
+    windows = [Window(purchase_summary(e.table), e.labels["value"].to_numpy()) for e in examples]
     return LifecycleModel(
         horizon_days=settings.training.horizon_days,
         stage_rule=rule,
         segments=segments,
-        process=process,
+        process=replace(process, spread=fit_spread(process, windows, history_days=history_days, settings=settings)),
+        order_worth=order_worth,
         churn=churn,
         next_stage=next_stage,
         next_segment=_fit_next_segment(examples, segments, settings),
         value=settings.value,
         features=features,
-        notes=(*penalties, *_name_fallbacks(rule, churn, next_stage)),
+        notes=(*given_up, *_name_fallbacks(rule, churn, next_stage)),
     )
 
 
@@ -120,16 +135,19 @@ def count_transitions(table: pl.DataFrame, labels: pl.DataFrame) -> npt.NDArray[
     return np.asarray(moves / moves.sum(axis=1, keepdims=True))
 
 
-def _fit_process(table: pl.DataFrame) -> tuple[PurchaseProcess, tuple[str, ...]]:
+def _fit_process(table: pl.DataFrame, settings: ValueSettings) -> tuple[PurchaseProcess, tuple[str, ...]]:
     """Fit the purchase process, and say where plain maximum likelihood had no usable answer."""
     summary = purchase_summary(table)
-    timing, value = fit_bg_nbd(summary), fit_gamma_gamma(summary)
-    notes = tuple(
-        f"{name} was fitted with penalizer {fit.penalizer:g}, because {'; '.join(fit.failures)}."
-        for name, fit in (("BG/NBD", timing), ("Gamma-Gamma", value))
-        if fit.penalizer > 0
-    )
-    return PurchaseProcess(timing.model, value.model), notes
+    timing = fit_timing(summary, model=settings.timing_model, fitter=settings.fitter)
+    value = fit_order_value(summary, fitter=settings.fitter)
+    return PurchaseProcess(timing.model, value.model), (*timing.notes, *value.notes)
+
+
+def _expect_value(process: PurchaseProcess, table: pl.DataFrame, *, horizon_days: int) -> npt.NDArray[np.float64]:
+    """Return what the process expects of those who order, (n,)."""
+    summary = purchase_summary(table)
+    tied = process.tie(summary, horizon_days=horizon_days)
+    return tied.orders_if_ordered * process.gamma_gamma.expected_order_value(summary)
 
 
 def _name_fallbacks(rule: StageRule, churn: ChurnModel, next_stage: NextStageModel) -> tuple[str, ...]:

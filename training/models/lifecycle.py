@@ -15,7 +15,9 @@ from training.models.inputs import model_inputs, purchase_summary, stage_codes
 from training.models.next_segment import CellForecast, NextSegmentModel
 from training.models.next_stage import NextStageModel, join_branches
 from training.models.prospects import ProspectModel
-from training.models.purchase_process import Forecast, PurchaseProcess
+from training.models.purchase_process import Forecast, PurchaseProcess, Tied
+from training.models.value import ValueModel
+from training.models.value_terms import ValueTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +27,14 @@ class Answer:
     Args:
         p_churn: P(no order in the horizon), shape (n,).
         p_next_stage: P(stage at the horizon's end), shape (n, n_stages), columns as `STAGES`.
-        forecast: Orders and value, tied to `p_churn`.
+        tied: The orders ahead, tied to `p_churn`.
+        forecast: Orders and value that follow.
         cells: RFM group and size at the horizon's end, tied to `p_churn` too.
     """
 
     p_churn: npt.NDArray[np.float64]
     p_next_stage: npt.NDArray[np.float64]
+    tied: Tied
     forecast: Forecast
     cells: CellForecast
 
@@ -44,6 +48,7 @@ class LifecycleModel:
         stage_rule: Frozen stage thresholds.
         segments: Frozen RFM bins and sizes.
         process: The purchase process behind orders and value.
+        order_worth: What those who order are worth.
         churn: The root of the answer.
         next_stage: The order branch of the next stage.
         next_segment: The order branch of RFM group and size.
@@ -57,6 +62,7 @@ class LifecycleModel:
     stage_rule: StageRule
     segments: Segments
     process: PurchaseProcess
+    order_worth: ValueModel
     churn: ChurnModel
     next_stage: NextStageModel
     next_segment: NextSegmentModel
@@ -68,22 +74,39 @@ class LifecycleModel:
     def answer(self, table: pl.DataFrame) -> Answer:
         """Answer for every row of a customer table built with this model's stage rule and horizon."""
         summary, inputs = purchase_summary(table), model_inputs(table, self.features)
-        p_no_order = self.process.bg_nbd.p_no_order(summary, horizon_days=self.horizon_days)
+        p_no_order = self.process.timing.p_no_order(summary, horizon_days=self.horizon_days)
         p_churn = self.churn.p_churn(inputs, p_no_order)
         p_given_order = self.next_stage.p_given_order(inputs, stage_codes(table["stage"]), self.is_reachable(table))
-        forecast = self.process.predict(
-            summary,
-            p_churn,
-            horizon_days=self.horizon_days,
-            margin=self.value.margin,
-            annual_discount_rate=self.value.annual_discount_rate,
+        tied = self.process.tie(summary, p_churn, horizon_days=self.horizon_days)
+        forecast = self.process.forecast(
+            tied,
+            self.order_value(inputs, tied),
+            terms=self.terms,
             interval_coverage=self.value.interval_coverage,
         )
         silent_code = stage_codes(table["stage_if_silent"])
         p_recommends = self.next_stage.p_recommends_if_silent(silent_code)
         p_next_stage = join_branches(p_churn, silent_code, p_given_order, p_recommends)
         cells = self.next_segment.predict(table, p_churn, segments=self.segments, horizon_days=self.horizon_days)
-        return Answer(p_churn, p_next_stage, forecast, cells)
+        return Answer(p_churn, p_next_stage, tied, forecast, cells)
+
+    @property
+    def terms(self) -> ValueTerms:
+        """How orders become money."""
+        return ValueTerms(self.value.margin, self.value.annual_discount_rate, self.value.annual_service_cost)
+
+    @property
+    def new_customer_value(self) -> float:
+        """What a prospect is worth once they order: the first order and the 12 months that follow it."""
+        return self.process.new_customer_value(horizon_days=self.horizon_days, terms=self.terms)
+
+    def order_value(self, inputs: npt.NDArray[np.float64], tied: Tied) -> npt.NDArray[np.float64]:
+        """Return the mean value of an order, (n,), such that orders × value within the horizon is what was learned."""
+        if self.order_worth.trees is None:
+            return self.process.gamma_gamma.expected_order_value(tied.summary)
+        orders = tied.orders_if_ordered
+        process_value = orders * self.process.gamma_gamma.expected_order_value(tied.summary)
+        return self.order_worth.value_if_ordered(inputs, process_value) / orders
 
     def is_reachable(self, table: pl.DataFrame) -> npt.NDArray[np.bool_]:
         """Tell which stages the rule allows at the horizon's end after an order, shape (n, n_stages)."""
@@ -99,6 +122,7 @@ class LifecycleModel:
             "stage_rule": self.stage_rule.to_dict(),
             "segments": self.segments.to_dict(),
             "process": self.process.to_dict(),
+            "order_worth": self.order_worth.to_dict(),
             "churn": self.churn.to_dict(),
             "next_stage": self.next_stage.to_dict(),
             "next_segment": self.next_segment.to_dict(),

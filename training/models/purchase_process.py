@@ -1,33 +1,55 @@
 """One purchase process per customer, tied to the learned churn probability.
 
-BG/NBD says how orders follow one another while a customer lives; `p_churn` says whether one comes at all within the
-horizon H. With q(t) = P(an order within t | alive), the tied process is the BG/NBD process of a living customer,
-taken with weight kappa = (1 − p_churn) / q(H):
+A timing model says how orders follow one another while a customer lives; `p_churn` says whether one comes at all
+within the horizon H. With q(t) = P(an order within t | alive), the tied process is that of a living customer, taken
+with weight kappa = (1 − p_churn) / q(H):
 
-    expected_orders(t) = kappa · E[Y(t) | alive],   P(an order within t) = min(1, kappa · q(t)).
+    expected_orders(t) = kappa · E[Y(t) | alive],   P(an order within t) = kappa · q(t),   t ≤ H.
 
 Over H this gives P(no order) = p_churn and E[orders] = (1 − p_churn) · E[orders | at least one], exactly. It equals
-BG/NBD scaled by (1 − p_churn) / P_bg(at least one order in H): BG/NBD's own p_alive cancels.
+the timing model scaled by (1 − p_churn) / P(at least one order in H): its own p_alive cancels. Without a learned
+p_churn the timing model's own is taken, and kappa is its p_alive.
+
+A kappa above 1 says that the horizon is a good season, not that a customer is more than alive: past H the living
+process goes on with weight min(1, kappa), and who was silent until H orders as a living customer who was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import numpy as np
-from scipy.special import gammaincinv
 
-from training.models.bg_nbd import AliveOrders, BgNbd
+from training.models.bg_nbd import BgNbd
 from training.models.gamma_gamma import GammaGamma
-from training.models.summary import FloatArray, IndexArray, PurchaseSummary
+from training.models.mbg_nbd import MbgNbd
+from training.models.pareto_nbd import ParetoNbd
+from training.models.spread import Spread
+from training.models.summary import FloatArray, PurchaseSummary
+from training.models.timing import AliveOrders, TimingModel, newcomers
+from training.models.value_distribution import ValueDistribution
+from training.models.value_terms import MONTH_ENDS_DAYS, MONTHS, YEAR_DAYS, ValueTerms
 
-MONTHS = 12
-YEAR_DAYS = 365.25
-MONTH_ENDS_DAYS: FloatArray = np.arange(1, MONTHS + 1, dtype=np.float64) * (YEAR_DAYS / MONTHS)
+TIMING_MODELS: Mapping[str, type[TimingModel]] = {"mbg_nbd": MbgNbd, "bg_nbd": BgNbd, "pareto_nbd": ParetoNbd}
+_KEYS = {model: key for key, model in TIMING_MODELS.items()}
+_NO_SPREAD = Spread()
 
-_MAX_EXPONENT = 700.0
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Days from the cutoff to the next order, three arrays (n,).
+
+    Attributes:
+        median_days: NaN where it is likelier than not that none ever comes.
+        low_days: Before it, the order comes with the lower tail's probability; NaN where it never is so likely.
+        high_days: By it, the order has come but for the upper tail's probability; NaN: it may never come.
+    """
+
+    median_days: FloatArray
+    low_days: FloatArray
+    high_days: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +60,84 @@ class Forecast:
         p_alive: (n,) min(1, (1 − p_churn) / q(H)); never below 1 − p_churn.
         expected_orders: (n,) orders within the horizon.
         expected_order_value: (n,) mean value of an order, in currency units.
-        next_order_days: (n,) median days from the cutoff to the next order; NaN where it is likelier than not
-            that none ever comes. Within the horizon exactly where p_churn is at most one half.
+        next_order: When the next order comes; its median lies within the horizon exactly where p_churn is at most ½.
         orders_by_month: (n, 12) orders in each month of 365.25 / 12 days.
-        clv_by_month: (n, 12) discounted margin in each of these months.
+        clv_by_month: (n, 12) discounted margin, less the cost of service, in each of these months.
         clv_12m: (n,) row sum of `clv_by_month`.
         clv_12m_low: (n,) lower bound of the central interval of the value that the year will bring.
         clv_12m_high: (n,) upper bound. Where an order is unlikely both quantiles are 0 and the mean is not; the
             interval is then widened to hold the mean, because an estimate outside its own interval reads as a fault.
+        clv_12m_sd: (n,) standard deviation of that value.
+        residual_value: (n,) discounted value of all orders ever to come; NaN without a discount rate above 0, because
+            its sum need not be finite.
     """
 
     p_alive: FloatArray
     expected_orders: FloatArray
     expected_order_value: FloatArray
-    next_order_days: FloatArray
+    next_order: Wait
     orders_by_month: FloatArray
     clv_by_month: FloatArray
     clv_12m: FloatArray
     clv_12m_low: FloatArray
     clv_12m_high: FloatArray
+    clv_12m_sd: FloatArray
+    residual_value: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Tied:
+    """The orders ahead of n customers, tied to their p_churn.
+
+    Attributes:
+        summary: What was known at the cutoff.
+        horizon_days: Horizon of `p_churn`.
+        p_order: (n,) 1 − p_churn.
+        kappa: (n,) weight of the living customer's process.
+        alive: That process, to the end of each month and, last, of the horizon.
+    """
+
+    summary: PurchaseSummary
+    horizon_days: float
+    p_order: FloatArray
+    kappa: FloatArray
+    alive: AliveOrders
+
+    @property
+    def orders_if_ordered(self) -> FloatArray:
+        """E[orders within the horizon | at least one], (n,)."""
+        return (self.alive.expected[:, -1] / self.alive.p_order[:, -1])[self.alive.inverse]
+
+    @property
+    def expected_orders(self) -> FloatArray:
+        """Orders within the horizon, (n,)."""
+        return self.p_order * self.orders_if_ordered
+
+    @property
+    def p_alive(self) -> FloatArray:
+        """P(alive at the cutoff), (n,): min(1, kappa)."""
+        return np.minimum(1.0, self.kappa)
+
+    def orders_until(self, expected: FloatArray) -> FloatArray:
+        """Return the orders expected to each of k ends, (n, k), from those of a living customer, (n_cells, k)."""
+        within = np.minimum(expected, self.alive.expected[:, -1:])
+        result: FloatArray = within[self.alive.inverse]
+        result *= self.kappa[:, None]
+        beyond = (expected - within)[self.alive.inverse]
+        beyond *= self.p_alive[:, None]
+        result += beyond
+        return result
+
+    def p_order_until(self, p_order: FloatArray) -> FloatArray:
+        """Return P(an order by each of k ends), (n, k), from those of a living customer, (n_cells, k)."""
+        at_horizon = self.alive.p_order[:, -1:]
+        result: FloatArray = p_order[self.alive.inverse] * self.kappa[:, None]
+        (rows,) = np.nonzero(self.kappa > 1.0)
+        cell = self.alive.inverse[rows]
+        stays_silent = (1.0 - p_order[cell]) / np.maximum(1.0 - at_horizon[cell], np.finfo(np.float64).tiny)
+        later = 1.0 - (1.0 - self.p_order[rows, None]) * np.minimum(stays_silent, 1.0)
+        result[rows] = np.where(p_order[cell] > at_horizon[cell], later, result[rows])
+        return np.minimum(result, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,151 +145,210 @@ class PurchaseProcess:
     """Order timing and order value together.
 
     Attributes:
-        bg_nbd: Model of order timing.
+        timing: Model of order timing.
         gamma_gamma: Model of order value.
+        spread: How far outcomes lie from expectations, as measured on earlier time.
     """
 
-    bg_nbd: BgNbd
+    timing: TimingModel
     gamma_gamma: GammaGamma
+    spread: Spread = _NO_SPREAD
 
-    def to_dict(self) -> dict[str, dict[str, float]]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the parameters as JSON types."""
-        return {"bg_nbd": self.bg_nbd.to_dict(), "gamma_gamma": self.gamma_gamma.to_dict()}
+        return {
+            "timing": {"model": _KEYS[type(self.timing)], **self.timing.to_dict()},
+            "gamma_gamma": self.gamma_gamma.to_dict(),
+            "spread": asdict(self.spread),
+        }
 
     @classmethod
-    def from_dict(cls, parameters: Mapping[str, Mapping[str, float]]) -> Self:
-        """Restore a process from `to_dict`."""
-        return cls(BgNbd.from_dict(parameters["bg_nbd"]), GammaGamma.from_dict(parameters["gamma_gamma"]))
+    def from_dict(cls, parameters: Mapping[str, Any]) -> Self:
+        """Restore a process from `to_dict`.
+
+        Raises:
+            ValueError: A parameter cannot be one.
+        """
+        timing = dict(parameters["timing"])
+        model = TIMING_MODELS[timing.pop("model")]
+        spread = Spread(**{name: float(value) for name, value in parameters["spread"].items()})
+        return cls(model.from_dict(timing), GammaGamma.from_dict(parameters["gamma_gamma"]), spread)
+
+    def tie(self, summary: PurchaseSummary, p_churn: FloatArray | None = None, *, horizon_days: float) -> Tied:
+        """Tie the orders ahead to p_churn.
+
+        Args:
+            summary: What was known at the cutoff.
+            p_churn: (n,) probability of no order within the horizon, used as it is, never altered; None takes the
+                timing model's own.
+            horizon_days: Horizon of `p_churn`, above 0.
+
+        Raises:
+            ValueError: An argument is out of range, or `p_churn` does not have one probability per customer.
+        """
+        if not (np.isfinite(horizon_days) and horizon_days > 0):
+            raise ValueError(f"horizon_days must be above 0, got {horizon_days}.")
+        alive = self.timing.orders_if_alive(summary, ends_days=np.append(MONTH_ENDS_DAYS, horizon_days))
+        p_order_alive = alive.p_order[:, -1][alive.inverse]
+        if p_churn is None:
+            kappa = self.timing.p_alive(summary)
+            return Tied(summary, horizon_days, kappa * p_order_alive, kappa, alive)
+        _validate_churn(p_churn, len(summary))
+        return Tied(summary, horizon_days, 1.0 - p_churn, (1.0 - p_churn) / p_order_alive, alive)
 
     def predict(
         self,
         summary: PurchaseSummary,
-        p_churn: FloatArray,
+        p_churn: FloatArray | None = None,
         *,
         horizon_days: float,
-        margin: float,
-        annual_discount_rate: float,
-        interval_coverage: float,
+        terms: ValueTerms | None = None,
+        interval_coverage: float = 0.80,
     ) -> Forecast:
         """Forecast orders and value over the horizon and over the next 12 months. One row per customer.
 
         Args:
             summary: What was known at the cutoff.
-            p_churn: (n,) probability of no order within the horizon; used as it is, never altered.
-            horizon_days: Horizon of `p_churn`, above 0.
-            margin: Share of an order's value that counts, at least 0.
-            annual_discount_rate: Yearly rate d; a month's value is discounted from the month's middle,
-                (1 + d)^−years.
-            interval_coverage: Share of outcomes that `clv_12m_low` to `clv_12m_high` should hold, in (0, 1).
-
-        Raises:
-            ValueError: An argument is out of range, or `p_churn` does not have one probability per customer.
+            p_churn: As in `tie`.
+            horizon_days: As in `tie`.
+            terms: How orders become money; None is revenue, discounted at 10 % a year.
+            interval_coverage: Share of outcomes that an interval should hold, in (0, 1).
         """
-        _validate(
-            summary,
-            p_churn,
-            horizon_days=horizon_days,
-            margin=margin,
-            annual_discount_rate=annual_discount_rate,
-            interval_coverage=interval_coverage,
-        )
-        alive = self.bg_nbd.orders_if_alive(summary, ends_days=np.append(MONTH_ENDS_DAYS, horizon_days))
-        p_order, p_order_alive = 1.0 - p_churn, alive.p_order[:, -1][alive.inverse]
-        kappa = p_order / p_order_alive
+        tied = self.tie(summary, p_churn, horizon_days=horizon_days)
         order_value = self.gamma_gamma.expected_order_value(summary)
-        orders_by_month = np.diff(alive.expected[:, :MONTHS], axis=1, prepend=0.0)[alive.inverse]
-        orders_by_month *= kappa[:, None]
-        clv_by_month = orders_by_month * _month_discounts(annual_discount_rate)
-        clv_by_month *= (order_value * margin)[:, None]
+        return self.forecast(tied, order_value, terms=terms or ValueTerms(), interval_coverage=interval_coverage)
+
+    def forecast(self, tied: Tied, order_value: FloatArray, *, terms: ValueTerms, interval_coverage: float) -> Forecast:
+        """Turn tied orders into money; `order_value` (n,) is the mean value of an order. See `predict`."""
+        if not 0.0 < interval_coverage < 1.0:
+            raise ValueError(f"interval_coverage must lie between 0 and 1, got {interval_coverage}.")
+        orders = tied.orders_until(tied.alive.expected[:, :MONTHS])
+        orders_by_month = np.maximum(
+            np.diff(orders, axis=1, prepend=0.0), 0.0
+        )  # rounding may take away what never came
+        clv_by_month = orders_by_month * terms.month_discounts
+        clv_by_month *= (order_value * terms.margin)[:, None]
+        gross: FloatArray = clv_by_month.sum(axis=1)
+        clv_by_month -= self._service_by_month(tied, terms)
         clv_12m: FloatArray = clv_by_month.sum(axis=1)
-        low, high = self._interval(summary, alive, kappa, clv_12m, coverage=interval_coverage)
+        outcome = self.value_distribution(tied, gross)
+        low, high = outcome.interval(interval_coverage)
         return Forecast(
-            p_alive=np.minimum(1.0, kappa),
-            expected_orders=p_order * (alive.expected[:, -1] / alive.p_order[:, -1])[alive.inverse],
+            p_alive=tied.p_alive,
+            expected_orders=tied.expected_orders,
             expected_order_value=order_value,
-            next_order_days=self._median_wait_days(summary, kappa),
+            next_order=self._next_order(tied, interval_coverage),
             orders_by_month=orders_by_month,
             clv_by_month=clv_by_month,
             clv_12m=clv_12m,
-            clv_12m_low=low,
-            clv_12m_high=high,
+            clv_12m_low=np.minimum(low - (gross - clv_12m), clv_12m),
+            clv_12m_high=np.maximum(high - (gross - clv_12m), clv_12m),
+            clv_12m_sd=outcome.standard_deviation,
+            residual_value=self._residual_value(tied, order_value, terms),
         )
 
-    def _median_wait_days(self, summary: PurchaseSummary, kappa: FloatArray) -> FloatArray:
-        """Solve kappa · q(t) = ½ for t: (alpha + T) · ((1 − ½/kappa)^(−1/(r+x)) − 1)."""
-        result = np.full(len(summary), np.nan)
-        ever = kappa > 0.5
-        exponent = -np.log1p(-0.5 / kappa[ever]) / (self.bg_nbd.r + summary.frequency[ever])
-        scale = self.bg_nbd.alpha * self.bg_nbd.time_unit_days + summary.T_days[ever]
-        result[ever] = scale * np.expm1(np.minimum(exponent, _MAX_EXPONENT))
+    def clv_12m(self, summary: PurchaseSummary, *, terms: ValueTerms) -> FloatArray:
+        """Compute the 12-month value by the timing model alone, (n,), and nothing else: the quick way."""
+        inverse, expected = self.timing.expected_if_alive(summary, ends_days=MONTH_ENDS_DAYS)
+        discounted = np.diff(expected, axis=1, prepend=0.0) @ terms.month_discounts
+        if terms.annual_service_cost:
+            raise ValueError("clv_12m knows no cost of service; use predict.")
+        value = self.gamma_gamma.expected_order_value(summary) * terms.margin
+        result: FloatArray = discounted[inverse] * self.timing.p_alive(summary) * value
         return result
 
-    def _interval(
-        self, summary: PurchaseSummary, alive: AliveOrders, kappa: FloatArray, clv_12m: FloatArray, *, coverage: float
-    ) -> tuple[FloatArray, FloatArray]:
-        """Compute the central interval of the 12-month value, two arrays (n,).
+    def new_customer_value(self, *, horizon_days: float, terms: ValueTerms) -> float:
+        """Compute what a prospect is worth once they order: the first order and the 12 months that follow it."""
+        first = newcomers(1)
+        later = self.predict(first, horizon_days=horizon_days, terms=terms)
+        return terms.margin * self.gamma_gamma.population_mean + float(later.clv_12m[0])
 
-        The value is 0 with probability p0 = 1 − min(1, kappa · q(12 months)); otherwise it is taken as gamma
-        distributed with the process's own mean and variance. p0 ≥ ½(1 − coverage) puts the lower bound at 0,
-        below which nothing can fall, so that such an interval holds about ½(1 + coverage) of the outcomes.
+    def p_no_order_curve(self, tied: Tied, *, ends_days: FloatArray) -> FloatArray:
+        """Compute P(no order by each of k ends), (n, k); p_churn at the horizon."""
+        alive = self.timing.orders_if_alive(tied.summary, ends_days=ends_days)
+        return 1.0 - tied.p_order_until(alive.p_order)
+
+    def p_orders(self, tied: Tied, *, max_orders: int) -> FloatArray:
+        """Compute P(n orders within the horizon), (n_customers, max_orders + 1), with P(0) = p_churn exactly."""
+        p = self.timing.p_orders_if_alive(tied.summary, horizon_days=tied.horizon_days, max_orders=max_orders)
+        p *= tied.kappa[:, None]
+        p[:, 0] = 1.0 - tied.p_order
+        return p
+
+    def value_distribution(self, tied: Tied, mean: FloatArray, *, end: int = MONTHS - 1) -> ValueDistribution:
+        """Describe the value of a window, whose expectation is `mean` (n,).
+
+        For N orders with mean ζ and values Gamma(p, ν): E[V²] = E[ζ²] · (E[N²] + E[N] / p), given an order.
+
+        Args:
+            tied: The orders ahead.
+            mean: (n,) expected value.
+            end: Which end of `tied.alive` the window has; 11 is the year, −1 the horizon.
         """
-        p_order, tail = np.minimum(1.0, kappa * alive.p_order[alive.inverse, MONTHS - 1]), 0.5 * (1.0 - coverage)
-        low, high = np.zeros(len(summary)), np.zeros(len(summary))
-        (rows,) = np.nonzero((p_order > tail) & (clv_12m > 0))
-        shape = self._value_shape(summary.take(rows), alive, alive.inverse[rows], kappa[rows])
-        scale = clv_12m[rows] / p_order[rows] / shape
-        high[rows] = scale * gammaincinv(shape, 1.0 - tail / p_order[rows])
-        has_low = p_order[rows] > 1.0 - tail
-        low_level = 1.0 - (1.0 - tail) / p_order[rows][has_low]
-        low[rows[has_low]] = scale[has_low] * gammaincinv(shape[has_low], low_level)
-        return np.minimum(low, clv_12m), np.maximum(high, clv_12m)
+        cell, alive = tied.alive.inverse, tied.alive
+        days = float(np.append(MONTH_ENDS_DAYS, tied.horizon_days)[end])
+        orders = (alive.expected[:, end] / alive.p_order[:, end])[cell]
+        factorial = (alive.factorial[:, end] / alive.p_order[:, end])[cell]
+        square = np.maximum(factorial + orders, orders**2)
+        known_mean = 1.0 + self.gamma_gamma.relative_variance_of_mean(tied.summary)
+        relative = known_mean * (square + orders / self.gamma_gamma.p) / orders**2
+        return ValueDistribution(
+            p_order=tied.p_order_until(alive.p_order[:, [end]])[:, 0],
+            mean=mean,
+            relative_variance=self.spread.widen(relative - 1.0, days=days),
+        )
 
-    def _value_shape(
-        self,
-        summary: PurchaseSummary,
-        alive: AliveOrders,
-        cell: IndexArray,
-        kappa: FloatArray,
-    ) -> FloatArray:
-        """Compute mean² / variance of the 12-month value given at least one order, (n,).
+    def _service_by_month(self, tied: Tied, terms: ValueTerms) -> FloatArray | float:
+        """Compute the discounted cost of serving who is still alive in the middle of each month, (n, 12)."""
+        if not terms.annual_service_cost:
+            return 0.0
+        ends = np.insert(tied.alive.survival[:, :MONTHS], 0, 1.0, axis=1)
+        middle = 0.5 * (ends[:, 1:] + ends[:, :-1])
+        alive = middle[tied.alive.inverse] * tied.p_alive[:, None]
+        result: FloatArray = alive * terms.month_discounts * (terms.annual_service_cost / MONTHS)
+        return result
 
-        For N orders with mean ζ and values Gamma(p, ν): E[V²] = E[ζ²] · (E[N²] + E[N] / p).
+    def _residual_value(self, tied: Tied, order_value: FloatArray, terms: ValueTerms) -> FloatArray:
+        """Sum the discounted orders of the months of the first year and of ever longer spans, (n,).
+
+        No product of matrices: its last digit would depend on how many customers are asked about.
         """
-        year = MONTHS - 1
-        p_order = alive.p_order[cell, year]
-        excess = np.maximum(1.0, kappa * p_order)
-        mean = alive.expected[cell, year] / p_order * excess
-        square = np.maximum(alive.factorial[cell, year] / p_order * excess**2 + mean, mean**2)
-        value_square = 1.0 + self.gamma_gamma.relative_variance_of_mean(summary)
-        relative = value_square * (square + mean / self.gamma_gamma.p) / mean**2 - 1.0
-        result: FloatArray = 1.0 / relative
+        if terms.annual_discount_rate <= 0:
+            return np.full(len(tied.summary), np.nan)
+        later = self.timing.orders_if_alive(tied.summary, ends_days=terms.later_years * YEAR_DAYS)
+        expected = np.hstack([tied.alive.expected[:, :MONTHS], later.expected])
+        ends_years = np.append(MONTH_ENDS_DAYS / YEAR_DAYS, terms.later_years)
+        discounts = terms.span_discounts(ends_years)
+        within = np.minimum(expected, tied.alive.expected[:, -1:])
+        parts = [np.sum(np.diff(part, axis=1, prepend=0.0) * discounts, axis=1) for part in (within, expected - within)]
+        orders = parts[0][tied.alive.inverse] * tied.kappa + parts[1][tied.alive.inverse] * tied.p_alive
+        value: FloatArray = orders * order_value * terms.margin
+        if terms.annual_service_cost:
+            survival = np.hstack([np.ones((len(expected), 1)), tied.alive.survival[:, :MONTHS], later.survival])
+            years = 0.5 * (survival[:, 1:] + survival[:, :-1]) * np.diff(ends_years, prepend=0.0)
+            years_alive = np.sum(years * discounts, axis=1)
+            value -= years_alive[tied.alive.inverse] * tied.p_alive * terms.annual_service_cost
+        return value
+
+    def _next_order(self, tied: Tied, coverage: float) -> Wait:
+        tail = 0.5 * (1.0 - coverage)
+        levels = (0.5, tail, 1.0 - tail)
+        return Wait(*(self._wait_days(tied, level) for level in levels))
+
+    def _wait_days(self, tied: Tied, level: float) -> FloatArray:
+        """Solve P(an order within t) = level for t, (n,); NaN where an order never is so likely."""
+        result, needed = np.full(len(tied.summary), np.nan), level / np.maximum(tied.kappa, np.finfo(np.float64).tiny)
+        is_late = (tied.kappa > 1.0) & (level > tied.p_order)
+        silent = 1.0 - tied.alive.p_order[tied.alive.inverse[is_late], -1]
+        needed[is_late] = 1.0 - (1.0 - level) * silent / (1.0 - tied.p_order[is_late])
+        (rows,) = np.nonzero(needed < 1.0)
+        wait = self.timing.wait_days_if_alive(tied.summary.take(rows), needed[rows])
+        result[rows] = np.where(np.isfinite(wait), wait, np.nan)
         return result
 
 
-def _month_discounts(annual_discount_rate: float) -> FloatArray:
-    middle_years = (np.arange(MONTHS, dtype=np.float64) + 0.5) / MONTHS
-    result: FloatArray = (1.0 + annual_discount_rate) ** -middle_years
-    return result
-
-
-def _validate(
-    summary: PurchaseSummary,
-    p_churn: FloatArray,
-    *,
-    horizon_days: float,
-    margin: float,
-    annual_discount_rate: float,
-    interval_coverage: float,
-) -> None:
-    if p_churn.shape != (len(summary),):
-        raise ValueError(f"p_churn has shape {p_churn.shape}; it needs one probability for each of {len(summary)}.")
+def _validate_churn(p_churn: FloatArray, n: int) -> None:
+    if p_churn.shape != (n,):
+        raise ValueError(f"p_churn has shape {p_churn.shape}; it needs one probability for each of {n}.")
     if not bool(((p_churn >= 0.0) & (p_churn <= 1.0)).all()):
         raise ValueError("p_churn must lie in [0, 1] for every customer.")
-    if not (np.isfinite(horizon_days) and horizon_days > 0):
-        raise ValueError(f"horizon_days must be above 0, got {horizon_days}.")
-    if not (np.isfinite(margin) and margin >= 0):
-        raise ValueError(f"margin must be at least 0, got {margin}.")
-    if not (np.isfinite(annual_discount_rate) and annual_discount_rate > -1):
-        raise ValueError(f"annual_discount_rate must be above -1, got {annual_discount_rate}.")
-    if not 0.0 < interval_coverage < 1.0:
-        raise ValueError(f"interval_coverage must lie between 0 and 1, got {interval_coverage}.")

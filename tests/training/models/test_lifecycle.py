@@ -77,11 +77,11 @@ def test_without_trees(model: LifecycleModel, table: pl.DataFrame) -> None:
     churn = ChurnModel(None, ProbabilityCalibrator(), 1.0)
     alone = replace(model, churn=churn)
     summary = purchase_summary(table)
-    expected = model.process.bg_nbd.p_no_order(summary, horizon_days=model.horizon_days)
+    expected = model.process.timing.p_no_order(summary, horizon_days=model.horizon_days)
     answer = alone.answer(table)
     assert np.array_equal(answer.p_churn, expected)
     assert answer.forecast.expected_orders == pytest.approx(
-        model.process.bg_nbd.expected_orders(summary, horizon_days=model.horizon_days)
+        model.process.timing.expected_orders(summary, horizon_days=model.horizon_days)
     )
 
 
