@@ -49,6 +49,8 @@ METRICS: Mapping[str, Mapping[str, Metric]] = {
         "relative_bias": metrics.relative_bias,
         "spearman": metrics.spearman,
         "top_decile_share": metrics.top_decile_share,
+        "normalised_gini": metrics.normalised_gini,
+        "decile_mape": metrics.decile_mape,
     },
     "first_purchase": _OF_PROSPECTS,
     "registration": _OF_PROSPECTS,
@@ -68,6 +70,9 @@ RELIABILITY: Mapping[str, Metric] = {
     "share": lambda y, _: float(y.mean()),
     "ece": metrics.expected_calibration_error,
 }
+
+# Of value, for our model alone: the share of outcomes within the central interval, as metric `<name>_<percent>`.
+COVERAGES = (0.80, 0.90)
 
 _NOBODY = np.zeros(0)
 SCHEMA = pl.Schema(
@@ -205,6 +210,8 @@ def judge(
                 rows.append((cutoff, task, name, metric, function(y, p), *interval, "", y.size))
         if task == "next_stage":
             rows.extend((cutoff, task, OURS, *row, None, None, "", y.size) for row in _reliability(y, answered[OURS]))
+        if task == "value":
+            rows.extend((cutoff, task, OURS, *row, None, None, "", y.size) for row in _coverage(y, answers[OURS]))
         rows.extend((cutoff, task, OURS, DECIDING[task], *row, y.size) for row in _differences(answered, losses, means))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
@@ -215,6 +222,29 @@ def _reliability(y: npt.NDArray[Any], p: npt.NDArray[Any]) -> Iterator[tuple[str
         came, expected = (y == code).astype(np.int64), p[:, code]
         if came.any() or expected.any():
             yield from ((f"{name}_{stage}", function(came, expected)) for name, function in RELIABILITY.items())
+
+
+def _coverage(y: npt.NDArray[Any], predictions: Predictions) -> Iterator[tuple[str, float]]:
+    """Yield how many outcomes the intervals hold.
+
+    Of all, an outcome of 0 counts by the share of its chance that the interval's levels hold; of those who ordered,
+    the distribution given an order is asked; and plainly, as the intervals are shown.
+    """
+    outcome = predictions.outcome
+    if outcome is None:
+        return
+    below, at = outcome.pit(y)
+    ordered = y > 0
+    _, at_if_ordered = outcome.if_ordered.pit(y)
+    for coverage in COVERAGES:
+        levels, percent = (0.5 - 0.5 * coverage, 0.5 + 0.5 * coverage), round(100 * coverage)
+        given_order = at_if_ordered[ordered]
+        yield f"coverage_{percent}", metrics.fractional_coverage(*levels, below, at)
+        yield (
+            f"coverage_if_ordered_{percent}",
+            metrics.fractional_coverage(*levels, given_order, given_order),
+        )
+        yield f"held_{percent}", metrics.interval_coverage(y, *outcome.interval(coverage))
 
 
 def _differences(

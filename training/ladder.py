@@ -5,23 +5,30 @@ A rung answers what it can: churn as P(no order), the next stage as a distributi
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from features.errors import ConvergenceError
 from features.groups.frequency import WINDOWS_DAYS
 from features.lifecycle.stages import PROSPECT_STAGES, STAGES
+from training.fitters.btyd import fit_alone
 from training.fitters.lifecycle import Examples, count_transitions
 from training.learn import Past, Prospects
 from training.models.inputs import purchase_summary, stage_codes
 from training.models.lifecycle import LifecycleModel
 from training.models.next_stage import join_branches
 from training.models.prospects import N_BANDS, prospect_cells
+from training.models.summary import PurchaseSummary
+from training.models.value_distribution import ValueDistribution
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 _N_DECILES = 10
+_MAX_CUSTOMERS = 50_000  # whom a rung's purchase model is fitted to
+_SEED = 20240101
 
 RUNGS = {
     "base_rate": "the average of the training cutoffs, the same for everyone",
@@ -29,6 +36,8 @@ RUNGS = {
     "last_period": "what the customer did in the horizon before the cutoff (stages: Markov from the current stage)",
     "simple_clv": "orders per year × average order value × years, over a tenure of one horizon at least",
     "bg_nbd": "BG/NBD return probability, × Gamma-Gamma for value, × Markov for stages",
+    "mbg_nbd": "the same by MBG/NBD",
+    "pareto_nbd": "the same by Pareto/NBD",
 }
 OURS = "lifestage"
 
@@ -43,6 +52,7 @@ class Predictions:
         value: Expected value of the orders in the horizon, shape (n,).
         p_first_purchase: P(an order in the horizon) of prospects, shape (n_prospects,).
         p_registration: P(linked to a customer in the horizon) of the visitors among them, shape (n_visitors,).
+        outcome: How the value may turn out.
     """
 
     p_churn: Vector | None = None
@@ -50,6 +60,7 @@ class Predictions:
     value: Vector | None = None
     p_first_purchase: Vector | None = None
     p_registration: Vector | None = None
+    outcome: ValueDistribution | None = None
 
 
 def climb(past: Past, model: LifecycleModel) -> Mapping[str, Predictions]:
@@ -76,12 +87,12 @@ def _climb_customers(
         "recency_rule": _recency_rule(table, labels, present),
         "last_period": _last_period(table, labels, present, model.horizon_days),
         "simple_clv": _simple_clv(present, model.horizon_days),
-        "bg_nbd": _bg_nbd(table, labels, present, model),
+        **{name: _btyd(name, table, labels, present, model) for name in ("bg_nbd", "mbg_nbd", "pareto_nbd")},
         OURS: predict(model, present),
     }
 
 
-def _climb_prospects(prospects: Prospects, model: LifecycleModel) -> dict[str, dict[str, Vector]]:
+def _climb_prospects(prospects: Prospects, model: LifecycleModel) -> dict[str, dict[str, Any]]:
     """Let the rungs that know anything of prospects answer: overall, by days since last seen, by stage; then ours."""
     table, present = pl.concat(prospects.examples), prospects.present
     if model.prospects is None or present.is_empty():
@@ -119,7 +130,8 @@ def predict(model: LifecycleModel, present: pl.DataFrame) -> Predictions:
     """Let a lifecycle model answer as a rung."""
     answer = model.answer(present)
     value = answer.forecast.expected_orders * answer.forecast.expected_order_value
-    return Predictions(answer.p_churn, answer.p_next_stage, value)
+    outcome = model.process.value_distribution(answer.tied, value, end=-1)
+    return Predictions(answer.p_churn, answer.p_next_stage, value, outcome=outcome)
 
 
 def _base_rate(labels: pl.DataFrame, present: pl.DataFrame) -> Predictions:
@@ -165,8 +177,15 @@ def _simple_clv(present: pl.DataFrame, horizon_days: int) -> Predictions:
     return Predictions(value=present["historic_value"].to_numpy() / tenure_days * horizon_days)
 
 
-def _bg_nbd(table: pl.DataFrame, labels: pl.DataFrame, present: pl.DataFrame, model: LifecycleModel) -> Predictions:
-    summary, timing = purchase_summary(present), model.process.bg_nbd
+def _btyd(
+    name: str, table: pl.DataFrame, labels: pl.DataFrame, present: pl.DataFrame, model: LifecycleModel
+) -> Predictions:
+    """Ask a timing model alone, fitted to what is known at the cutoff; no answer where it has no usable fit."""
+    summary = purchase_summary(present)
+    try:
+        timing = fit_alone(_drawn(summary), name)
+    except ConvergenceError:
+        return Predictions()
     p_churn = timing.p_no_order(summary, horizon_days=model.horizon_days)
     orders = timing.expected_orders(summary, horizon_days=model.horizon_days)
     given_order = count_transitions(table, labels)[stage_codes(present["stage"])]
@@ -178,6 +197,13 @@ def _bg_nbd(table: pl.DataFrame, labels: pl.DataFrame, present: pl.DataFrame, mo
         ),
         value=orders * model.process.gamma_gamma.expected_order_value(summary),
     )
+
+
+def _drawn(summary: PurchaseSummary) -> PurchaseSummary:
+    """Return at most so many customers as a rung's four parameters need."""
+    if len(summary) <= _MAX_CUSTOMERS:
+        return summary
+    return summary.take(np.random.default_rng(_SEED).choice(len(summary), size=_MAX_CUSTOMERS, replace=False))
 
 
 def _churned(labels: pl.DataFrame) -> Vector:

@@ -84,6 +84,29 @@ def judged(
     return backtest(records, first_day=first_day, end_day=end_day, settings=quick, champion=champion)
 
 
+@pytest.fixture(scope="module")
+def day_after(
+    few_orders: pl.DataFrame,
+    recorded: Prepare,
+    folds: tuple[Fold, ...],
+    sealed_for: Callable[[int], Bundle],
+    first_day: int,
+    end_day: int,
+    quick: Settings,
+) -> tuple[Backtest, tuple[str, ...]]:
+    """A backtest of one cutoff, with a champion that was trained as of the day after it; and the steps it told."""
+    told: list[str] = []
+    found = backtest(
+        recorded(few_orders),
+        first_day=first_day,
+        end_day=end_day,
+        settings=change(quick, test_cutoffs=1),
+        champion=sealed_for(folds[0].cutoff_day + 1),
+        advance=told.append,
+    )
+    return found, tuple(told)
+
+
 Answers = Mapping[str, Predictions]
 
 
@@ -121,6 +144,11 @@ def as_bytes(answers: Answers) -> dict[str, list[bytes]]:
 def models_of(frame: pl.DataFrame, task: str, cutoff: str) -> set[str]:
     """Return who was judged on a task at a cutoff."""
     return set(frame.filter(pl.col("task") == task, pl.col("cutoff") == cutoff, pl.col("against") == "")["model"])
+
+
+def is_coverage() -> pl.Expr:
+    """Tell the rows that say how many outcomes our intervals hold."""
+    return pl.col("metric").str.contains("^(coverage|coverage_if_ordered|held)_")
 
 
 def is_reliability() -> pl.Expr:
@@ -191,6 +219,8 @@ def test_every_row(judged: Backtest, folds: tuple[Fold, ...]) -> None:
             models = answering[task] | standing
             expected |= {(cutoff, task, model, metric, "") for model in models for metric in METRICS[task]}
             expected |= {(cutoff, task, OURS, DECIDING[task], rival) for rival in models - {OURS}}
+        kinds = ("coverage", "coverage_if_ordered", "held")
+        expected |= {(cutoff, "value", OURS, f"{kind}_{percent}", "") for kind in kinds for percent in (80, 90)}
     found = judged.frame.filter(~is_reliability()).select("cutoff", "task", "model", "metric", "against")
     assert set(found.iter_rows()) == expected
 
@@ -230,9 +260,20 @@ def test_youngest(judged: Backtest, cdnow_orders: pl.DataFrame, folds: tuple[Fol
     assert judged.outcomes["value"] == pytest.approx(np.array(value))
     ours = pl.col("model") == OURS, pl.col("against") == "", pl.col("cutoff") == to_date(youngest).isoformat()
     for task, metric, found in (
-        judged.frame.filter(*ours, ~is_reliability()).select("task", "metric", "value").iter_rows()
+        judged.frame.filter(*ours, ~is_reliability(), ~is_coverage()).select("task", "metric", "value").iter_rows()
     ):
         assert found == METRICS[task][metric](judged.outcomes[task], judged.predictions[task])
+
+
+def test_coverage(judged: Backtest) -> None:
+    """Our intervals hold about as many outcomes as they say, and plainly more than by share."""
+    held = judged.frame.filter(is_coverage()).pivot(on="metric", index="cutoff", values="value")
+    for kind in ("coverage", "coverage_if_ordered", "held"):
+        assert (held[f"{kind}_90"] >= held[f"{kind}_80"]).all()
+        assert (held[f"{kind}_90"] <= 1.0).all()
+    assert (held["held_80"] >= held["coverage_80"]).all()
+    assert held["coverage_80"].mean() == pytest.approx(0.80, abs=0.05)
+    assert held["coverage_90"].mean() == pytest.approx(0.90, abs=0.05)
 
 
 def test_outcomes(recorded: Prepare, few_orders: pl.DataFrame, folds: tuple[Fold, ...], quick: Settings) -> None:
@@ -409,26 +450,14 @@ def test_champion_cutoffs(judged: Backtest, folds: tuple[Fold, ...]) -> None:
     assert judged_at == [True, True, False]
 
 
-def test_champion_day_after(
-    recorded: Prepare,
-    few_orders: pl.DataFrame,
-    folds: tuple[Fold, ...],
-    sealed_for: Callable[[int], Bundle],
-    first_day: int,
-    end_day: int,
-    quick: Settings,
-) -> None:
+def test_champion_day_after(day_after: tuple[Backtest, tuple[str, ...]]) -> None:
     """A champion trained as of the day after a cutoff saw a day of its outcomes, and is not judged there."""
-    one = change(quick, test_cutoffs=1)
-    champion = sealed_for(folds[0].cutoff_day + 1)
-    found = backtest(recorded(few_orders), first_day=first_day, end_day=end_day, settings=one, champion=champion)
-    assert CHAMPION not in {*found.frame["model"], *found.frame["against"]}
+    frame = day_after[0].frame
+    assert CHAMPION not in {*frame["model"], *frame["against"]}
 
 
-def test_steps(recorded: Prepare, few_orders: pl.DataFrame, first_day: int, end_day: int, quick: Settings) -> None:
+def test_steps(day_after: tuple[Backtest, tuple[str, ...]], end_day: int) -> None:
     """Each step is told before it begins, by the cutoff it belongs to."""
-    one = change(quick, test_cutoffs=1)
-    told: list[str] = []
-    backtest(recorded(few_orders), first_day=first_day, end_day=end_day, settings=one, advance=told.append)
     cutoff = to_date(end_day - HORIZON_DAYS).isoformat()
-    assert told == [f"{cutoff}: {s}" for s in ("features", "purchase process", "churn", "next stage", "judging")]
+    steps = ("features", "purchase process", "churn", "value", "next stage", "judging")
+    assert day_after[1] == tuple(f"{cutoff}: {step}" for step in steps)

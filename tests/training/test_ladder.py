@@ -15,20 +15,22 @@ from features.records import Records
 from features.snapshot import Snapshot
 from features.table import build_customer_table
 from tests.histories import CUTOFF_DAY, SHOP_RULE, build_orders
+from training.fitters.btyd import fit_alone
 from training.fitters.lifecycle import Examples
 from training.labels import build_labels
 from training.ladder import OURS, RUNGS, Predictions, climb, predict
 from training.learn import Past
 from training.models.bg_nbd import BgNbd
 from training.models.gamma_gamma import GammaGamma
+from training.models.inputs import purchase_summary, stage_codes
 from training.models.lifecycle import LifecycleModel
-from training.models.purchase_process import PurchaseProcess
+from training.models.purchase_process import TIMING_MODELS, PurchaseProcess
+from training.models.summary import FloatArray, PurchaseSummary
 
 HORIZON_DAYS = 90
 PRESENT_DAY = CUTOFF_DAY + HORIZON_DAYS
-R, ALPHA, A, B = 0.243, 4.414, 0.793, 2.426  # CDNOW, Fader, Hardie and Lee (2005), table 2
 P, Q, V = 6.25, 3.74, 15.44  # CDNOW, Fader and Hardie (2013)
-PAPERS = PurchaseProcess(BgNbd(R, ALPHA, A, B), GammaGamma(P, Q, V))
+PAPERS = PurchaseProcess(BgNbd(0.243, 4.414, 0.793, 2.426), GammaGamma(P, Q, V))  # and Fader, Hardie and Lee (2005)
 
 # One order each, 1 to 20 days before the training cutoff, so that each decile of silence holds two customers. Three
 # come back: one twice, in time for `repeat`; two after longer than it takes to be lost.
@@ -48,6 +50,18 @@ ONE_RETURN = [("c10", CUTOFF_DAY + 85, 8)]
 def by_the_papers(model: LifecycleModel) -> LifecycleModel:
     """The shared model, with the published parameters of its purchase process."""
     return replace(model, horizon_days=HORIZON_DAYS, stage_rule=SHOP_RULE, process=PAPERS)
+
+
+@pytest.fixture(scope="module")
+def cdnow(cdnow_orders: pl.DataFrame, end_day: int) -> pl.DataFrame:
+    """The shared orders as the customers of the present."""
+    return build_customer_table(Records.wrap(cdnow_orders), Snapshot(end_day, HORIZON_DAYS), rule=SHOP_RULE)
+
+
+@pytest.fixture(scope="module")
+def climbed(cdnow: pl.DataFrame, by_the_papers: LifecycleModel) -> Mapping[str, Predictions]:
+    """What every rung says of them, having learned from twenty others."""
+    return ask((learn_from(TWENTY + RETURNS),), cdnow, by_the_papers)
 
 
 def learn_from(rows: Iterable[tuple[str, int, int]], *, horizon_days: int = HORIZON_DAYS) -> Examples:
@@ -82,17 +96,26 @@ def _given(values: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
     return values
 
 
-def test_every_rung(by_the_papers: LifecycleModel) -> None:
+def test_every_rung(cdnow: pl.DataFrame, climbed: Mapping[str, Predictions]) -> None:
     """Every rung that is named answers, ours last; each says only what it can say, one row per customer."""
+    assert list(climbed) == [*RUNGS, OURS]
+    for name, said in climbed.items():
+        assert (said.p_churn is None, said.p_next_stage is None) == (name == "simple_clv",) * 2
+        assert (said.outcome is None) == (name != OURS)
+        assert _given(said.value).shape == (cdnow.height,)
+        if said.p_churn is not None:
+            assert ((said.p_churn >= 0) & (said.p_churn <= 1)).all()
+            assert _given(said.p_next_stage).shape == (cdnow.height, len(STAGES))
+            assert _given(said.p_next_stage).sum(axis=1) == pytest.approx(np.ones(cdnow.height))
+
+
+def test_no_fit(by_the_papers: LifecycleModel) -> None:
+    """Where too few ordered again to fit a timing model to, its rung says nothing and the others answer."""
     rungs = ask((learn_from(TWENTY + RETURNS),), stand_at_present(("a", 3, 9), ("b", 40, 9)), by_the_papers)
     assert list(rungs) == [*RUNGS, OURS]
     for name, said in rungs.items():
-        assert (said.p_churn is None, said.p_next_stage is None) == (name == "simple_clv",) * 2
-        assert _given(said.value).shape == (2,)
-        if said.p_churn is not None:
-            assert ((said.p_churn >= 0) & (said.p_churn <= 1)).all()
-            assert _given(said.p_next_stage).shape == (2, len(STAGES))
-            assert _given(said.p_next_stage).sum(axis=1) == pytest.approx([1.0, 1.0])
+        assert (said.value is None) == (name in TIMING_MODELS)
+        assert (said.p_churn is None) == (name in {*TIMING_MODELS, "simple_clv"})
 
 
 def test_base_rate(by_the_papers: LifecycleModel) -> None:
@@ -169,36 +192,48 @@ def test_simple_clv(by_the_papers: LifecycleModel) -> None:
     assert _given(said.value) == pytest.approx([18.0])
 
 
-def test_bg_nbd(by_the_papers: LifecycleModel) -> None:
+def test_bg_nbd(cdnow: pl.DataFrame, climbed: Mapping[str, Predictions]) -> None:
     """BG/NBD and Gamma-Gamma answer as the papers' closed forms do (2005, eq. 10; 2013, eq. 5)."""
-    present = stand_at_present(("one", 50, 9), ("three", 272, 9), ("three", 100, 20), ("three", 59, 40))
-    said = ask((learn_from(TWENTY + RETURNS),), present, by_the_papers)["bg_nbd"]
-    one, three = _closed_form(0, 0, 50), _closed_form(2, 213, 272)
-    assert _given(said.p_churn) == pytest.approx([one[0], three[0]])
-    mean_value = P * V / (Q - 1)
-    of_three = P * (V + 2 * 30) / (P * 2 + Q - 1)
-    assert _given(said.value) == pytest.approx([one[1] * mean_value, three[1] * of_three])
+    summary, said = purchase_summary(cdnow), climbed["bg_nbd"]
+    p_churn, orders = _closed_form(fit_alone(summary, "bg_nbd").to_dict(), summary)
+    mean_value = P * (V + summary.frequency * summary.monetary_value) / (P * summary.frequency + Q - 1)
+    is_known = (summary.frequency > 0) == (summary.monetary_value > 0)
+    assert _given(said.p_churn) == pytest.approx(p_churn)
+    assert _given(said.value)[is_known] == pytest.approx((orders * mean_value)[is_known])
 
 
-def _closed_form(x: int, recency_days: int, T_days: int) -> tuple[float, float]:
+def _closed_form(of: Mapping[str, float], summary: PurchaseSummary) -> tuple[FloatArray, FloatArray]:
     """Return P(no order) and E[Y(t)] as printed, in weeks."""
-    t_x, T, t = recency_days / 7, T_days / 7, HORIZON_DAYS / 7
-    gone = (A / (B + x - 1)) * ((ALPHA + T) / (ALPHA + t_x)) ** (R + x) if x else 0.0
-    silent = ((ALPHA + T) / (ALPHA + T + t)) ** (R + x)
-    series = float(hyp2f1(R + x, B + x, A + B + x - 1, t / (ALPHA + T + t)))
-    orders = (A + B + x - 1) / (A - 1) * (1 - silent * series) / (1 + gone)
+    r, alpha, a, b = (of[name] for name in ("r", "alpha", "a", "b"))
+    x, t_x, T, t = summary.frequency, summary.recency_days / 7, summary.T_days / 7, HORIZON_DAYS / 7
+    gone = np.where(x > 0, a / (b + np.maximum(x, 1) - 1) * ((alpha + T) / (alpha + t_x)) ** (r + x), 0.0)
+    silent = ((alpha + T) / (alpha + T + t)) ** (r + x)
+    series = hyp2f1(r + x, b + x, a + b + x - 1, t / (alpha + T + t))
+    orders = (a + b + x - 1) / (a - 1) * (1 - silent * series) / (1 + gone)
     return 1 - (1 - silent) / (1 + gone), orders
 
 
-def test_bg_nbd_stages(by_the_papers: LifecycleModel) -> None:
+@pytest.mark.parametrize("name", TIMING_MODELS)
+def test_btyd(cdnow: pl.DataFrame, climbed: Mapping[str, Predictions], name: str) -> None:
+    """Each timing model answers alone, fitted to what is known now, with no learned churn in it."""
+    summary, said = purchase_summary(cdnow), climbed[name]
+    timing = fit_alone(summary, name)
+    assert type(timing) is TIMING_MODELS[name]
+    assert np.array_equal(_given(said.p_churn), timing.p_no_order(summary, horizon_days=HORIZON_DAYS))
+    orders = timing.expected_orders(summary, horizon_days=HORIZON_DAYS)
+    assert np.array_equal(_given(said.value), orders * PAPERS.gamma_gamma.expected_order_value(summary))
+
+
+@pytest.mark.parametrize("name", TIMING_MODELS)
+def test_btyd_stages(cdnow: pl.DataFrame, climbed: Mapping[str, Predictions], name: str) -> None:
     """The silent branch takes p_churn; the other is shared out as the moves of those who ordered."""
-    present = stand_at_present(("one", 20, 9))
-    said = ask((learn_from(TWENTY + RETURNS),), present, by_the_papers)["bg_nbd"]
-    p_churn, _ = _closed_form(0, 0, 20)
+    said = climbed[name]
     # Of three who ordered, one became `repeat` and two `won_back`; one more observation is spread as 2 : 2.
-    moves = np.array(distribution(repeat=(1 + 0.5) / 4, won_back=(2 + 0.5) / 4))
-    expected = p_churn * np.array(distribution(lost=1.0)) + (1 - p_churn) * moves
-    assert _given(said.p_next_stage) == pytest.approx(expected[None, :])
+    of_first = np.array(distribution(repeat=(1 + 0.5) / 4, won_back=(2 + 0.5) / 4))
+    of_others = np.array(distribution(repeat=0.5, won_back=0.5))
+    moves = np.where((cdnow["stage"] == "first_time_buyer").to_numpy()[:, None], of_first, of_others)
+    silent, p_churn = np.eye(len(STAGES))[stage_codes(cdnow["stage_if_silent"])], _given(said.p_churn)[:, None]
+    assert _given(said.p_next_stage) == pytest.approx(p_churn * silent + (1 - p_churn) * moves)
 
 
 def test_ours(model: LifecycleModel) -> None:
@@ -207,4 +242,8 @@ def test_ours(model: LifecycleModel) -> None:
     answer, said = model.answer(present), predict(model, present)
     assert _given(said.p_churn).tobytes() == answer.p_churn.tobytes()
     assert _given(said.p_next_stage).tobytes() == answer.p_next_stage.tobytes()
-    assert _given(said.value) == pytest.approx(answer.forecast.expected_orders * answer.forecast.expected_order_value)
+    value = answer.forecast.expected_orders * answer.forecast.expected_order_value
+    assert _given(said.value) == pytest.approx(value)
+    assert said.outcome is not None
+    assert said.outcome.mean == pytest.approx(value)
+    assert said.outcome.p_order == pytest.approx(1 - answer.p_churn)

@@ -1,12 +1,13 @@
 """Metrics: against scikit-learn, against hand computation, and where they are undefined."""
 
 import math
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import binom, rankdata, spearmanr
 from sklearn.metrics import brier_score_loss, log_loss, mean_tweedie_deviance, roc_auc_score
 
 from training import metrics
@@ -86,12 +87,87 @@ def test_interval_coverage() -> None:
     assert metrics.interval_coverage(observed, low, high) == 0.75
 
 
+def test_value_bins() -> None:
+    """Tenths by hand: two customers each, lowest predictions first."""
+    observed, predicted = np.arange(20.0)[::-1], np.arange(20.0)
+    bins = metrics.bin_values(observed, predicted)
+    assert bins.observed.tolist() == pytest.approx([37 - 4 * tenth for tenth in range(10)])
+    assert bins.predicted.tolist() == pytest.approx([1 + 4 * tenth for tenth in range(10)])
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), min_size=1, max_size=60), st.randoms())
+def test_value_bins_of_ties(rows: list[tuple[int, int]], random: Random) -> None:
+    """Bins lose nothing, the top tenth is that of the top-decile share, and the order of rows does not matter."""
+    observed, predicted = np.array(rows, dtype=np.float64).T
+    bins = metrics.bin_values(observed, predicted)
+    assert bins.observed.sum() == pytest.approx(observed.sum())
+    assert bins.predicted.sum() == pytest.approx(predicted.sum())
+    if observed.sum() > 0:
+        share = metrics.top_decile_share(observed, predicted)
+        assert bins.observed[-1] / observed.sum() == pytest.approx(share, abs=1e-12)
+    shuffled = random.sample(rows, len(rows))
+    again = metrics.bin_values(*np.array(shuffled, dtype=np.float64).T)
+    assert again.observed == pytest.approx(bins.observed, abs=1e-9)
+
+
+def test_decile_mape() -> None:
+    """The error by hand over two halves, tenths without value left out; nothing observed is NaN."""
+    observed, predicted = np.array([0.0, 2.0, 10.0, 10.0]), np.array([1.0, 2.0, 4.0, 6.0])
+    assert metrics.decile_mape(observed, predicted, n_bins=2) == pytest.approx((1 / 2 + 10 / 20) / 2)
+    assert metrics.decile_mape(np.array([0.0, 0.0, 10.0, 10.0]), predicted, n_bins=2) == pytest.approx(10 / 20)
+    assert metrics.decile_mape(observed, observed) == 0.0
+    assert math.isnan(metrics.decile_mape(np.zeros(4), predicted))
+
+
+@given(cases)
+def test_normalised_gini_of_yes_or_no(rows: list[tuple[bool, int]]) -> None:
+    """For an outcome of 0 and 1 the normalised Gini is 2 · AUC − 1, ties included, and NaN where the AUC is."""
+    y, score = np.array([int(outcome) for outcome, _ in rows]), np.array([value for _, value in rows])
+    expected = 2.0 * metrics.auc(y, score) - 1.0
+    assert metrics.normalised_gini(y, score) == pytest.approx(expected, abs=1e-9, nan_ok=True)
+
+
+def test_normalised_gini() -> None:
+    """The Gini by its covariance with ranks (Lerman and Yitzhaki 1984): 1 in the right order, −1 reversed, 0 tied."""
+    rng = np.random.default_rng(3)
+    value, score = rng.lognormal(2.0, 1.5, 200), rng.random(200)
+    covariances = [np.cov(value, rankdata(order), bias=True)[0, 1] for order in (score, value)]
+    assert metrics.normalised_gini(value, score) == pytest.approx(covariances[0] / covariances[1])
+    assert metrics.normalised_gini(value, value**3) == pytest.approx(1.0)
+    assert metrics.normalised_gini(value, -value) == pytest.approx(-1.0)
+    assert metrics.normalised_gini(value, np.ones(200)) == pytest.approx(0.0)
+    assert math.isnan(metrics.normalised_gini(np.zeros(3), np.arange(3)))
+    assert math.isnan(metrics.normalised_gini(np.full(3, 5.0), np.arange(3)))
+
+
+@given(st.tuples(st.floats(0, 1), st.floats(0, 1)), st.integers(1, 6), st.floats(0.05, 0.95))
+def test_fractional_coverage_of_the_right_model(levels: tuple[float, float], n: int, p: float) -> None:
+    """Under the right distribution of a count the coverage is high − low exactly, wherever the levels fall."""
+    low, high = sorted(levels)
+    count = np.arange(n + 1)
+    chance = binom.pmf(count, n, p)
+    covered = [
+        metrics.fractional_coverage(low, high, np.array([below]), np.array([at]))
+        for below, at in zip(binom.cdf(count - 1, n, p), binom.cdf(count, n, p), strict=True)
+    ]
+    assert chance @ np.array(covered) == pytest.approx(high - low, abs=1e-9)
+
+
+def test_fractional_coverage() -> None:
+    """By hand: an atom of .6 at nothing is two thirds above .2; where there is no atom an outcome is in or out."""
+    below, at = np.array([0.0, 0.6, 0.8, 0.95]), np.array([0.6, 0.6, 0.8, 0.95])
+    assert metrics.fractional_coverage(0.2, 0.8, below, at) == pytest.approx((2 / 3 + 1 + 1 + 0) / 4)
+    assert metrics.fractional_coverage(0.0, 1.0, below, at) == 1.0
+    assert math.isnan(metrics.fractional_coverage(0.05, 0.95, np.zeros(0), np.zeros(0)))
+
+
 def test_nobody() -> None:
     """With no customers every mean is NaN, without a warning."""
     none = np.zeros(0)
     for metric in (metrics.auc, metrics.log_loss_binary, metrics.brier, metrics.mae, metrics.relative_bias):
         assert math.isnan(metric(none, none))
-    assert math.isnan(metrics.expected_calibration_error(none, none))
+    for metric in (metrics.expected_calibration_error, metrics.normalised_gini, metrics.decile_mape):
+        assert math.isnan(metric(none, none))
 
 
 def test_bootstrap_means() -> None:
