@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as RegistryEntry
 
 EXPERIMENT = "lifestage"
+EXPERIMENTS = "experiments"
 MODEL = "lifestage"
 CHAMPION, CHALLENGER = "champion", "challenger"
 _STORE, _ARTIFACTS = "mlflow.db", "mlartifacts"
 _ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
 _BUNDLE_VERSION, _REASON = "lifestage.bundle_version", "lifestage.reason"
+_GIT_COMMIT = "lifestage.git_commit"
 _PROMOTED_AT, _REFUSED_AT = "lifestage.promoted_at", "lifestage.refused_at"
 _TABLE = ("cutoff", "task", "model", "metric", "value", "low", "high", "against", "n_customers")
 _LONGEST_DIGEST = 36  # of a data set, in MLflow's schema; the tag carries it whole
@@ -115,11 +117,45 @@ def log_training(
             child = {**tags, "mlflow.parentRunId": run_id}
             with _running(client, experiment, f"cutoff {cutoff}", child, began) as child_id:
                 _log_numbers(client, child_id, _average(rows), {"cutoff": cutoff}, began)
-        for name, figure in figures.items():
-            client.log_figure(run_id, figure, f"plots/{Path(name).stem}.png")
+        _log_figures(client, run_id, figures)
         client.log_text(run_id, table.write_csv(), "backtest.csv")
         client.log_artifacts(run_id, str(bundle_folder), "bundle")
         return _register(client, run_id, tags)
+
+
+def log_experiment(
+    home: Path,
+    *,
+    name: str,
+    parameters: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    figures: Mapping[str, Figure],
+    started_at: str,
+    git_commit: str | None = None,
+) -> str:
+    """Record one run of an experiment, beside the trainings and apart from them; nothing is registered.
+
+    Args:
+        home: Folder of all state.
+        name: Of the run.
+        parameters: Of the run, nested or flat.
+        metrics: Name → finite figure.
+        figures: File name → picture; logged as PNG under `plots/`.
+        started_at: ISO 8601 time, with its offset, at which it began.
+        git_commit: Of the code, where it is known.
+
+    Returns:
+        The id of the MLflow run.
+
+    Raises:
+        ModelError: If the store cannot be opened.
+    """
+    client = _open(home)
+    tags, began = {} if git_commit is None else {_GIT_COMMIT: git_commit}, _milliseconds(started_at)
+    with _running(client, _ensure_experiment(client, home, EXPERIMENTS), name, tags, began) as run_id:
+        _log_numbers(client, run_id, metrics, parameters, began)
+        _log_figures(client, run_id, figures)
+    return run_id
 
 
 def current_commit() -> str | None:
@@ -203,15 +239,15 @@ def _open(home: Path) -> "MlflowClient":
     return client
 
 
-def _ensure_experiment(client: "MlflowClient", home: Path) -> str:
+def _ensure_experiment(client: "MlflowClient", home: Path, name: str = EXPERIMENT) -> str:
     location = (home.resolve() / _ARTIFACTS).as_uri()
-    standing = client.get_experiment_by_name(EXPERIMENT)
+    standing = client.get_experiment_by_name(name)
     if standing is not None and standing.artifact_location == location:
         return str(standing.experiment_id)
     if standing is not None:
         # An experiment keeps its artifact folder for good: in a home that was moved, it would write to the old place.
-        client.rename_experiment(standing.experiment_id, f"{EXPERIMENT}-{standing.experiment_id}")
-    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+        client.rename_experiment(standing.experiment_id, f"{name}-{standing.experiment_id}")
+    return str(client.create_experiment(name, artifact_location=location))
 
 
 @contextmanager
@@ -233,6 +269,11 @@ def _log_numbers(
 
     metrics = [Metric(name, value, at, step=0) for name, value in values.items()]
     client.log_batch(run_id, metrics=metrics, params=[Param(*pair) for pair in _flatten(parameters).items()])
+
+
+def _log_figures(client: "MlflowClient", run_id: str, figures: Mapping[str, Figure]) -> None:
+    for name, figure in figures.items():
+        client.log_figure(run_id, figure, f"plots/{Path(name).stem}.png")
 
 
 def _log_lineage(client: "MlflowClient", run_id: str, source_name: str, digest: str) -> None:
@@ -299,7 +340,7 @@ def _describe(manifest: Manifest, *, dataset_digest: str, git_commit: str | None
         "lifestage.data_digest": dataset_digest,
         "lifestage.catalogue_hash": manifest.catalogue_hash,
     }
-    return tags if git_commit is None else {**tags, "lifestage.git_commit": git_commit}
+    return tags if git_commit is None else {**tags, _GIT_COMMIT: git_commit}
 
 
 def _average(rows: pl.DataFrame) -> dict[str, float]:

@@ -1,12 +1,10 @@
 """Training, composed: backtest, learn, seal, log. No step of its own."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import narwhals as nw
-from matplotlib.figure import Figure
 
 from features.errors import CutoffError, ModelError
 from features.intake.cdnow import DEMO_SOURCE
@@ -18,9 +16,9 @@ from training import tracking
 from training.bundle import Bundle, load_bundle, write_bundle
 from training.champion import bundles_folder, read_champion, read_history
 from training.evaluate import Backtest, backtest
+from training.figures import draw_figures
 from training.gate import Decision, decide, summarise, to_record
 from training.learn import Advance, learn_at
-from training.plots import plot_gain, plot_reliability
 from training.splits import build_fold
 
 
@@ -99,7 +97,7 @@ def train(
         bundle_folder=folder,
         backtest=judged.frame,
         parameters=_parameters(settings),
-        figures=_figures(judged),
+        figures=draw_figures(shop.records, judged=judged, model=model, end_day=window.end_day, settings=settings),
         dataset_digest=data["digest"],
         source_name=source,
         git_commit=git_commit,
@@ -180,13 +178,3 @@ def _parameters(settings: Settings) -> dict[str, Any]:
         exclude={"serving": True, "orders": named_by_the_user, "events": {*named_by_the_user, "types"}}
     )
     return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
-
-
-def _figures(judged: Backtest) -> Mapping[str, Figure]:
-    churned, p_churn = judged.outcomes["churn"], judged.predictions["churn"]
-    value, expected = judged.outcomes["value"], judged.predictions["value"]
-    return {
-        "churn_reliability.png": plot_reliability(p_churn, churned),
-        "churn_gain.png": plot_gain(p_churn, churned),
-        "value_gain.png": plot_gain(expected, value, title="Value caught, best expected value first"),
-    }

@@ -19,9 +19,11 @@ from training.bundle import Bundle, load_bundle, write_bundle
 from training.models.lifecycle import LifecycleModel
 from training.plots import plot_gain, plot_reliability
 from training.tracking import (
+    EXPERIMENTS,
     ModelVersion,
     challenger_bundle_version,
     list_models,
+    log_experiment,
     log_training,
     refuse,
     set_champion,
@@ -402,3 +404,26 @@ def test_foreign_schema(home: Path) -> None:
     connection.close()
     with pytest.raises(ModelError, match="cannot be opened"):
         list_models(home)
+
+
+def test_experiment(home: Path, figures: dict[str, Figure]) -> None:
+    """An experiment's run is kept beside the trainings, with its figures and pictures, and registers nothing."""
+    before, shown = list_models(home), {"decile value": figures["gain"]}
+    run_id = log_experiment(
+        home,
+        name="who wins",
+        parameters={"shop": {"name": "cdnow"}},
+        metrics={"orders.bg_nbd.mae": 0.78},
+        figures=shown,
+        started_at=STARTED_AT,
+        git_commit="abc1234",
+    )
+    client = read_store(home)
+    run = client.get_run(run_id)
+    assert (run.info.run_name, run.info.status) == ("who wins", "FINISHED")
+    assert client.get_experiment(run.info.experiment_id).name == EXPERIMENTS
+    assert run.data.params == {"shop.name": "cdnow"}
+    assert run.data.metrics == {"orders.bg_nbd.mae": 0.78}
+    assert run.data.tags["lifestage.git_commit"] == "abc1234"
+    assert [file.path for file in client.list_artifacts(run_id, "plots")] == ["plots/decile value.png"]
+    assert list_models(home) == before

@@ -16,7 +16,7 @@ from features.intake.shop import Shop, read_shop
 from features.settings import Settings, load_settings
 from features.snapshot import to_date, to_day
 from serving.scoring import score_records
-from training.bundle import load_bundle, write_bundle
+from training.bundle import Manifest, load_bundle, write_bundle
 from training.champion import Promotion, append_promotion, bundles_folder
 from training.evaluate import CHAMPION
 from training.gate import decide, summarise, to_record
@@ -90,10 +90,22 @@ def first(
     return Training(home, shop, trained, tuple(steps))
 
 
+@pytest.fixture(scope="module")
+def as_of_march(first: Training, one_cutoff: Settings, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """The manifest of a training on the same file, as of an earlier date."""
+    home = copy_store(first, tmp_path_factory.mktemp("as-of"))
+    return load_bundle(start(first.shop, home, one_cutoff, as_of=AS_OF).folder).manifest
+
+
 @pytest.fixture
 def empty_home(first: Training, tmp_path: Path) -> Path:
     """A home with the first training's MLflow store, which is slow to open for the first time, and no bundle."""
-    return Path(shutil.copytree(first.home, tmp_path / "home", ignore=shutil.ignore_patterns("bundles")))
+    return copy_store(first, tmp_path)
+
+
+def copy_store(first: Training, folder: Path) -> Path:
+    """Make a home in a folder, with the training's MLflow store and without its bundle."""
+    return Path(shutil.copytree(first.home, folder / "home", ignore=shutil.ignore_patterns("bundles")))
 
 
 def change(settings: Settings, **training: int) -> Settings:
@@ -172,7 +184,8 @@ def test_runs(first: Training, quick: Settings) -> None:
     assert "orders.timezone" in parent.data.params
     assert parent.data.tags["lifestage.git_commit"] == "abc1234"
     artifacts = first.home / "mlartifacts" / str(parent.info.run_id) / "artifacts"
-    pictures = {"churn_reliability.png", "churn_gain.png", "value_gain.png"}
+    judged = {"churn_reliability.png", "churn_gain.png", "value_gain.png", "value_deciles.png"}
+    pictures = {*judged, "repeat_orders.png", "order_frequency.png", "p_alive.png"}
     assert {path.name for path in (artifacts / "plots").iterdir()} == pictures
     ours = first.trained.backtest.frame.filter(
         model="lifestage", task="churn", metric="log_loss", against=""
@@ -200,7 +213,7 @@ def test_no_password(first: Training) -> None:
 
 def test_steps(first: Training) -> None:
     """Every step is told before it begins: three cutoffs, the final model, the bundle, the log."""
-    learned = ("features", "purchase process", "churn", "next stage")
+    learned = ("features", "purchase process", "churn", "value", "next stage")
     cutoffs = [f"{day}: {s}" for day in ("1998-04-02", "1998-01-02", "1997-10-04") for s in (*learned, "judging")]
     final = [f"final model: {step}" for step in learned]
     assert first.steps == (*cutoffs, *final, "sealing the bundle", "logging to MLflow")
@@ -221,22 +234,19 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_as_of(
-    first: Training, few_orders: pl.DataFrame, read_frame: ReadFrame, one_cutoff: Settings, empty_home: Path
+    as_of_march: Manifest, few_orders: pl.DataFrame, read_frame: ReadFrame, one_cutoff: Settings, empty_home: Path
 ) -> None:
     """An as-of date makes the same model and the same evaluation as a file that ends there."""
-    known = few_orders.filter(pl.col("day") < to_day(AS_OF))
-    manifests = [
-        load_bundle(start(shop, empty_home, one_cutoff, as_of=AS_OF).folder).manifest
-        for shop in (first.shop, read_frame(known))
-    ]
-    assert manifests[0].files == manifests[1].files
-    assert manifests[0].evaluation == manifests[1].evaluation
-    assert [manifest.trained_as_of for manifest in manifests] == ["1998-03-31"] * 2
+    known = read_frame(few_orders.filter(pl.col("day") < to_day(AS_OF)))
+    cut = load_bundle(start(known, empty_home, one_cutoff, as_of=AS_OF).folder).manifest
+    assert as_of_march.files == cut.files
+    assert as_of_march.evaluation == cut.evaluation
+    assert (as_of_march.trained_as_of, cut.trained_as_of) == ("1998-03-31", "1998-03-31")
 
 
-def test_counts_as_of(first: Training, few_orders: pl.DataFrame, one_cutoff: Settings, empty_home: Path) -> None:
+def test_counts_as_of(as_of_march: Manifest, few_orders: pl.DataFrame) -> None:
     """The manifest counts the orders that training saw, none at or after the as-of date."""
-    data = load_bundle(start(first.shop, empty_home, one_cutoff, as_of=AS_OF).folder).manifest.data
+    data = as_of_march.data
     assert (data["first_day"], data["last_day"]) == ("1997-01-01", "1998-03-30")
     assert data["n_orders"] == few_orders.filter(pl.col("day") < to_day(AS_OF)).height
 
