@@ -74,15 +74,35 @@ COLUMNS = (
     ScoreColumn("expected_orders", Kind.NUMBER, "expected number of order days within the horizon"),
     ScoreColumn("expected_order_value", Kind.NUMBER, "expected value of one order day"),
     ScoreColumn("next_order_on", Kind.TEXT, "ISO date of the expected next order, if one is expected", nullable=True),
+    ScoreColumn(
+        "next_order_on_low",
+        Kind.TEXT,
+        "ISO date before which the next order is unlikely: lower end of its interval, if it has one",
+        nullable=True,
+    ),
+    ScoreColumn(
+        "next_order_on_high",
+        Kind.TEXT,
+        "ISO date by which it has most likely come; nothing where it may well never come",
+        nullable=True,
+    ),
     ScoreColumn("historic_value", Kind.NUMBER, "sum of all order amounts before as_of"),
     ScoreColumn(
         "clv_12m",
         Kind.NUMBER,
-        "expected discounted value of the next 12 months, × margin (default 1: revenue)",
+        "expected discounted value of the next 12 months, × margin (default 1: revenue), less the cost of service",
     ),
     ScoreColumn("clv_12m_low", Kind.NUMBER, "lower end of the interval of clv_12m"),
     ScoreColumn("clv_12m_high", Kind.NUMBER, "upper end of the interval of clv_12m"),
+    ScoreColumn("clv_12m_sd", Kind.NUMBER, "standard deviation of what the 12 months may bring"),
     ScoreColumn("clv_by_month", Kind.NUMBERS, "clv_12m, month by month: 12 numbers that sum to it"),
+    ScoreColumn("total_value", Kind.NUMBER, "historic_value × margin + clv_12m"),
+    ScoreColumn(
+        "residual_value",
+        Kind.NUMBER,
+        "expected discounted value of all orders to come; nothing without a discount rate above 0",
+        nullable=True,
+    ),
     ScoreColumn("rfm", Kind.TEXT, "recency, frequency and value bins, best is highest, such as 543"),
     ScoreColumn("size", Kind.TEXT, "large, medium or small, by share of historic value"),
     ScoreColumn("rfm_group", Kind.TEXT, "group of the RFM code, in the RFM vocabulary that training froze"),
@@ -105,6 +125,9 @@ PROSPECT_COLUMNS = (
         Kind.NUMBER,
         "of visitors: probability of being linked to a customer within the horizon",
         nullable=True,
+    ),
+    ScoreColumn(
+        "expected_value", Kind.NUMBER, "p_first_purchase × the value of a new customer: first order and 12 months"
     ),
 )
 

@@ -1,7 +1,10 @@
 """The at-risk list: the customers most worth saving, for the command line, the API and the page alike."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from features.errors import InputError
@@ -9,9 +12,11 @@ from features.lifecycle.vocabularies import Wording
 from serving.columns import SCORE_SCHEMA
 from serving.csv_export import to_csv
 from serving.cursors import decode_cursor, encode_cursor
-from serving.published import published_run
+from serving.published import published_report, published_run
+from serving.reports import VALUE_SPREAD
 from serving.store import AtRiskFilters, Rank, RunInfo, ScoreRow, ScoreStore
 from serving.wording import with_labels
+from training.models.spread import Spread
 
 _CURSOR = {"run": int, "filters": dict, "value": float, "id": str}
 
@@ -23,6 +28,8 @@ class Totals:
     customers: int
     historic_value: float
     clv_12m: float
+    clv_12m_low: float
+    clv_12m_high: float
     value_at_risk: float
 
 
@@ -33,7 +40,7 @@ class AtRiskList:
     Attributes:
         run: The published run that all pages of this list come from.
         rows: Score rows, highest value at risk first.
-        totals: Sums over `rows`.
+        totals: Sums over `rows`, and the interval of their 12-month value together.
         matching_customers: How many customers pass the filters, on all pages together.
         next_cursor: Gives the page that follows, or None on the last.
     """
@@ -51,7 +58,7 @@ def load_at_risk(
     """Load one page of the list, from the run that the cursor names or else from the published one.
 
     Raises:
-        ServingError: If nothing was published yet.
+        ServingError: If nothing was published yet, or the run was published without its spread of values.
         InputError: If the cursor is not one of ours, belongs to other filters, or its run is gone.
     """
     filters = filters or AtRiskFilters()
@@ -61,7 +68,7 @@ def load_at_risk(
     return AtRiskList(
         run=run,
         rows=rows,
-        totals=_totals(rows),
+        totals=_totals(rows, published_report(store, run, VALUE_SPREAD)),
         matching_customers=store.count(run, filters=filters),
         next_cursor=_cursor(run, filters, rows[-1]) if len(found) > limit else None,
     )
@@ -77,11 +84,17 @@ def at_risk_frame(page: AtRiskList, wording: Wording) -> pl.DataFrame:
     return with_labels(pl.DataFrame(page.rows, schema=SCORE_SCHEMA), wording, with_plays=True)
 
 
-def _totals(rows: tuple[ScoreRow, ...]) -> Totals:
+def _totals(rows: tuple[ScoreRow, ...], published: Mapping[str, Any]) -> Totals:
+    mean = np.array([row["clv_12m"] for row in rows])
+    deviation = np.array([row["clv_12m_sd"] for row in rows])
+    spread = Spread(common_error=published["common_error"])
+    low, high = spread.total_interval(mean, deviation, coverage=published["interval_coverage"])
     return Totals(
         customers=len(rows),
         historic_value=sum(row["historic_value"] for row in rows),
-        clv_12m=sum(row["clv_12m"] for row in rows),
+        clv_12m=float(mean.sum()),
+        clv_12m_low=low,
+        clv_12m_high=high,
         value_at_risk=sum(row["value_at_risk"] for row in rows),
     )
 

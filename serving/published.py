@@ -98,6 +98,18 @@ def published_run(store: ScoreStore) -> RunInfo:
     return run
 
 
+def published_report(store: ScoreStore, run: RunInfo, name: str) -> Any:
+    """Return a report of a run as JSON values.
+
+    Raises:
+        ServingError: If the run was published without it.
+    """
+    body = store.report(run, name)
+    if body is None:
+        raise ServingError(f"The published run has no {name.replace('_', ' ')}.", remedy="Run lifestage score again.")
+    return body
+
+
 def load_stage_map(store: ScoreStore) -> StageMap:
     """Load the lifecycle map of the published run.
 
@@ -105,7 +117,7 @@ def load_stage_map(store: ScoreStore) -> StageMap:
         ServingError: If nothing was published yet.
     """
     run = published_run(store)
-    return StageMap(run, LifecycleMap.from_dict(_report(store, run, LIFECYCLE_MAP)))
+    return StageMap(run, LifecycleMap.from_dict(published_report(store, run, LIFECYCLE_MAP)))
 
 
 def load_segmentation(store: ScoreStore) -> Segmentation:
@@ -115,7 +127,7 @@ def load_segmentation(store: ScoreStore) -> Segmentation:
         ServingError: If nothing was published yet.
     """
     run = published_run(store)
-    return Segmentation(run, RfmGrid.from_dict(_report(store, run, SEGMENTS)))
+    return Segmentation(run, RfmGrid.from_dict(published_report(store, run, SEGMENTS)))
 
 
 def load_metric_sheet(store: ScoreStore) -> MetricSheet:
@@ -125,12 +137,12 @@ def load_metric_sheet(store: ScoreStore) -> MetricSheet:
         ServingError: If nothing was published yet.
     """
     run = published_run(store)
-    return MetricSheet(run, pl.DataFrame(_report(store, run, METRIC_SHEET), schema=SHEET_SCHEMA))
+    return MetricSheet(run, pl.DataFrame(published_report(store, run, METRIC_SHEET), schema=SHEET_SCHEMA))
 
 
 def count_rfm_bins(store: ScoreStore, run: RunInfo) -> int:
     """Return how many scores each digit of a run's RFM codes can have."""
-    return int(_report(store, run, RFM)["bins"])
+    return int(published_report(store, run, RFM)["bins"])
 
 
 def wording_of_run(store: ScoreStore, run: RunInfo, wording: Wording) -> Wording:
@@ -264,10 +276,3 @@ def _kept_run(store: ScoreStore, run_id: int) -> RunInfo:
             "The run that was asked for is no longer stored.", remedy=f"Runs that are kept: {kept or 'none'}."
         )
     return run
-
-
-def _report(store: ScoreStore, run: RunInfo, name: str) -> Any:
-    body = store.report(run, name)
-    if body is None:
-        raise ServingError(f"The published run has no {name.replace('_', ' ')}.", remedy="Run lifestage score again.")
-    return body

@@ -18,6 +18,7 @@ from serving.scoring import Scored
 from training.models.lifecycle import LifecycleModel
 
 LIFECYCLE_MAP, SEGMENTS, METRIC_SHEET, RFM = "lifecycle_map", "segments", "metric_sheet", "rfm"
+VALUE_SPREAD = "value_spread"
 
 
 def build_reports(
@@ -33,6 +34,10 @@ def build_reports(
     return {
         LIFECYCLE_MAP: _describe_stages(shop, scored, prospects, model=model, as_of=as_of),
         RFM: {"bins": model.segments.bins},
+        VALUE_SPREAD: {
+            "common_error": model.process.spread.common_error,
+            "interval_coverage": model.value.interval_coverage,
+        },
         SEGMENTS: _describe_segments(scored, model=model, as_of=as_of),
         METRIC_SHEET: _describe_metrics(shop, scored, model=model, as_of=as_of, settings=settings),
     }

@@ -179,11 +179,16 @@ class Score(_Wire):
     expected_orders: float
     expected_order_value: float
     next_order_on: Annotated[str | None, Field(description="ISO date, or null when none is expected.")]
+    next_order_on_low: Annotated[str | None, Field(description="ISO date before which it is unlikely.")]
+    next_order_on_high: Annotated[str | None, Field(description="ISO date by which it most likely came, if ever.")]
     historic_value: float
     clv_12m: float
     clv_12m_low: float
     clv_12m_high: float
+    clv_12m_sd: Annotated[float, Field(description="Standard deviation of what the 12 months may bring.")]
     clv_by_month: Annotated[list[float], Field(description="Twelve months that sum to clv_12m.")]
+    total_value: Annotated[float, Field(description="historic_value × margin + clv_12m.")]
+    residual_value: Annotated[float | None, Field(description="Discounted value of all orders to come.")]
     rfm: Annotated[str, Field(examples=["543"])]
     size: Size
     rfm_group: Annotated[str, Field(examples=["champions"], description="Group of the RFM code.")]
@@ -242,6 +247,8 @@ class ListTotals(_Wire):
     customers: int
     historic_value: float
     clv_12m: float
+    clv_12m_low: Annotated[float, Field(description="Of the total: customers vary on their own, and all together.")]
+    clv_12m_high: float
     value_at_risk: float
 
 
@@ -412,6 +419,7 @@ class Prospect(_Wire):
     stage_since: str
     p_first_purchase: Probability
     p_registration: Annotated[Probability | None, Field(description="Null for who is registered or known.")]
+    expected_value: Annotated[float, Field(description="p_first_purchase × the value of a new customer.")]
     plays: Annotated[list[str], Field(description=_PLAYS)]
 
     @classmethod

@@ -19,6 +19,7 @@ from serving.columns import PROSPECT_SCHEMA, SCORE_SCHEMA
 from training.bundle import Bundle
 from training.models.lifecycle import Answer, LifecycleModel
 from training.models.next_segment import CellForecast
+from training.models.value_terms import YEAR_DAYS
 
 FLAGS = {
     "one_order": "one order day only: the answer leans on what such customers do on average",
@@ -27,6 +28,7 @@ FLAGS = {
     "fallback_thresholds": "the shop has too few gaps: stages follow the documented 90/180-day bands",
     "fallback_churn": "the shop has too few churners or returners: churn comes from the purchase process alone",
     "fallback_next_stage": "too few of some stage: the next stage of those who order comes from counted moves",
+    "short_shop_history": "the shop's history at training was shorter than a year: 12-month values are extrapolated",
     "missing_inputs": "the model reads columns or events that are not known of this customer",
     "no_order_expected": "no next order is likelier than not, or it lies too far ahead to date",
 }
@@ -66,7 +68,7 @@ def score_whole(bundle: Bundle, records: Records, *, cutoff_day: int) -> Scored:
         return Scored(pl.DataFrame(schema=SCORE_SCHEMA), None)
     answer = model.answer(table)
     forecast = answer.forecast
-    next_order_day = _next_order_days(answer, model, cutoff_day)
+    next_order_day = _order_days(forecast.next_order.median_days, model, cutoff_day)
     columns = {
         "customer_id": table["customer_id"],
         "as_of": [to_date(cutoff_day).isoformat()] * table.height,
@@ -82,11 +84,16 @@ def score_whole(bundle: Bundle, records: Records, *, cutoff_day: int) -> Scored:
         "expected_orders": forecast.expected_orders,
         "expected_order_value": forecast.expected_order_value,
         "next_order_on": _iso(next_order_day),
+        "next_order_on_low": _iso(_order_days(forecast.next_order.low_days, model, cutoff_day)),
+        "next_order_on_high": _iso(_order_days(forecast.next_order.high_days, model, cutoff_day)),
         "historic_value": table["historic_value"],
         "clv_12m": forecast.clv_12m,
         "clv_12m_low": forecast.clv_12m_low,
         "clv_12m_high": forecast.clv_12m_high,
+        "clv_12m_sd": forecast.clv_12m_sd,
         "clv_by_month": forecast.clv_by_month.tolist(),
+        "total_value": table["historic_value"] * model.terms.margin + forecast.clv_12m,
+        "residual_value": pl.Series(forecast.residual_value, nan_to_null=True),
         "rfm": model.segments.rfm(table),
         "size": model.segments.size(table),
         "rfm_group": [model.next_segment.groups[i] for i in answer.cells.cell // len(SIZES)],
@@ -120,6 +127,7 @@ def score_prospects(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.
         stage_since=_iso(prospects["stage_since_day"]),
         p_first_purchase="p_first_purchase",
         p_registration="p_registration",
+        expected_value=pl.col("p_first_purchase") * model.new_customer_value,
     )
 
 
@@ -134,8 +142,9 @@ def _given(condition: pl.Series, values: npt.NDArray[np.float64]) -> pl.Series:
     return pl.Series(values).set(~condition, None)
 
 
-def _next_order_days(answer: Answer, model: LifecycleModel, cutoff_day: int) -> pl.Series:
-    wait = pl.Series(answer.forecast.next_order_days, nan_to_null=True).ceil().clip(1)
+def _order_days(wait_days: npt.NDArray[np.float64], model: LifecycleModel, cutoff_day: int) -> pl.Series:
+    """Return the day numbers of waits; null where there is none, or it lies too far ahead to date."""
+    wait = pl.Series(wait_days, nan_to_null=True).ceil().clip(1)
     kept = wait.set((wait > model.value.next_order_max_days).fill_null(value=False), None)
     return (kept + cutoff_day).cast(pl.Int64)
 
@@ -152,6 +161,7 @@ def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: pl.Series
         "fallback_thresholds": pl.lit(model.stage_rule.is_fallback),
         "fallback_churn": pl.lit(model.churn.trees is None),
         "fallback_next_stage": pl.lit(model.next_stage.trees is None),
+        "short_shop_history": pl.lit(model.process.spread.history_days < YEAR_DAYS),
         "missing_inputs": pl.any_horizontal(pl.lit(lacks_events), *_unknown(table, model)),
         "no_order_expected": pl.lit(next_order_day.is_null()),
     }

@@ -147,6 +147,9 @@ def print_ladder(frame: pl.DataFrame, deciding: Mapping[str, str]) -> None:
             out.print(_ladder_table(rows, deciding[task], _ALSO_SHOWN[task], title=title))
             if task == "next_stage":
                 out.print(_reliability_table(rows))
+            if task == "value":
+                out.print(_ranking_table(rows))
+                out.print(_coverage_table(rows))
 
 
 def print_reasons(reasons: Iterable[tuple[bool, str]]) -> None:
@@ -177,7 +180,9 @@ def print_at_risk(page: "AtRiskPage") -> None:
         )
     out.print(listed)
     totals = page.totals
-    out.print(f"Together: {totals.clv_12m:,.0f} expected in 12 months; value at risk {totals.value_at_risk:,.0f}.")
+    interval = f"({totals.clv_12m_low:,.0f}–{totals.clv_12m_high:,.0f})"
+    at_risk = f"value at risk {totals.value_at_risk:,.0f}"
+    out.print(f"Together: {totals.clv_12m:,.0f} {interval} expected in 12 months; {at_risk}.")
     plays = {row.stage_label: "\n".join(f"· {play}" for play in row.plays) for row in page.customers if row.plays}
     if plays:
         print_records(({"stage": stage, "what to do": what} for stage, what in plays.items()), title="Plays")
@@ -356,6 +361,49 @@ def _reliability_table(rows: pl.DataFrame) -> Table:
     return listed
 
 
+def _ranking_table(rows: pl.DataFrame) -> Table:
+    """Build how well each model finds the value: by rank, by tenth, and at the top."""
+    names = {
+        "spearman": "Spearman",
+        "normalised_gini": "Gini",
+        "decile_mape": "tenths off",
+        "top_decile_share": "top tenth holds",
+    }
+    listed = table(
+        "model",
+        *names.values(),
+        title="Value: does it find the valuable customers?",
+        caption="means over cutoffs: rank correlation; Gini relative to the perfect order; mean error of the total of "
+        "a tenth of customers; share of all value that the tenth ranked highest brought",
+    )
+    measured = rows.filter(pl.col("against") == "", pl.col("metric").is_in(list(names)))
+    means = {
+        (model, metric): _mean(part["value"])
+        for (model, metric), part in measured.group_by("model", "metric", maintain_order=True)
+    }
+    for model in measured["model"].unique(maintain_order=True):
+        found = [means.get((model, name), math.nan) for name in names]
+        shown = [*(_number(value, "") for value in found[:2]), *(_share(value) for value in found[2:])]
+        listed.add_row(model, *shown, style="bold" if model == _OURS else None)
+    return listed
+
+
+def _coverage_table(rows: pl.DataFrame) -> Table:
+    """Build how many outcomes our intervals of the horizon's value hold."""
+    kinds = {"coverage": "of all", "coverage_if_ordered": "of those who ordered", "held": "as shown"}
+    listed = table(
+        "interval",
+        *kinds.values(),
+        title="Value: do the intervals hold what came?",
+        caption="ours, means over cutoffs. Of all: an outcome of 0 counts by the share of its chance that the interval "
+        "holds. Of those who ordered: given an order. As shown: an interval from 0 holds every 0, so it is above.",
+    )
+    means = dict(rows.filter(model=_OURS, against="").group_by("metric").agg(pl.col("value").mean()).iter_rows())
+    for percent in ("80", "90"):
+        listed.add_row(f"{percent} %", *(_share(means.get(f"{kind}_{percent}")) for kind in kinds))
+    return listed
+
+
 def _difference(rows: pl.DataFrame, metric: str) -> str:
     if rows.is_empty():
         return ""
@@ -376,6 +424,10 @@ def _number(value: float | None, metric: str) -> str:
     if metric == "relative_bias":
         return f"{value:+.1%}"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.1%}"
 
 
 def table(first: str, *others: str, title: str, caption: str | None = None) -> Table:

@@ -89,7 +89,7 @@ def print_prospects(page: schemas.ProspectPage) -> None:
     """Print the likeliest to order among those who have not."""
     listed = table(
         "person",
-        *("kind", "stage", "since", "p_first_purchase", "p_registration"),
+        *("kind", "stage", "since", "p_first_purchase", "p_registration", "worth"),
         title=f"{len(page.prospects)} prospects likeliest to order, as of {page.run.as_of}",
     )
     for person in page.prospects:
@@ -100,6 +100,7 @@ def print_prospects(page: schemas.ProspectPage) -> None:
             person.stage_since,
             f"{person.p_first_purchase:.3f}",
             "–" if person.p_registration is None else f"{person.p_registration:.3f}",
+            f"{person.expected_value:,.2f}",
         )
     out.print(listed)
 

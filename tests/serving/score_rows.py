@@ -15,13 +15,14 @@ from features.lifecycle.vocabularies import Wording, load_shipped_vocabulary
 from serving.batch import Publication
 from serving.columns import PROSPECT_SCHEMA, SCORE_SCHEMA
 from serving.lifecycle_map import build_lifecycle_map
-from serving.reports import LIFECYCLE_MAP, METRIC_SHEET, RFM, SEGMENTS
+from serving.reports import LIFECYCLE_MAP, METRIC_SHEET, RFM, SEGMENTS, VALUE_SPREAD
 from serving.rfm_grid import build_rfm_grid
 from serving.store import RunInfo, ScoreStore
 from tests.histories import SHOP_RULE
 
 WORDING = Wording(load_shipped_vocabulary("lifestage"), "en")
 FIFTHS = Segments((15.0, 30.0, 60.0, 90.0), (0.0, 1.0, 3.0, 6.0), (20.0, 50.0, 99.0, 200.0), 50.0, 150.0)
+COMMON_ERROR, COVERAGE = 0.1, 0.8
 _GROUPS = load_shipped_vocabulary("shopify_rfm")
 
 
@@ -42,11 +43,16 @@ def build_row(customer_id: str, **changes: Any) -> dict[str, Any]:
         "expected_orders": 1.5,
         "expected_order_value": 20.0,
         "next_order_on": None,
+        "next_order_on_low": None,
+        "next_order_on_high": None,
         "historic_value": 100.0,
         "clv_12m": 120.0,
         "clv_12m_low": 60.0,
         "clv_12m_high": 200.0,
+        "clv_12m_sd": 50.0,
         "clv_by_month": [10.0] * 12,
+        "total_value": 220.0,
+        "residual_value": 300.0,
         "rfm": "543",
         "size": "medium",
         "rfm_group": _GROUPS.group_of(changes.get("rfm", "543")),
@@ -79,6 +85,7 @@ def build_prospect(person_id: str, **changes: Any) -> dict[str, Any]:
         "stage_since": "1997-12-01",
         "p_first_purchase": 0.25,
         "p_registration": None,
+        "expected_value": 15.0,
     }
     return {**row, **changes}
 
@@ -117,6 +124,7 @@ def describe(scores: pl.DataFrame, prospects: pl.DataFrame) -> dict[str, Any]:
     return {
         LIFECYCLE_MAP: asdict(lifecycle_map),
         RFM: {"bins": FIFTHS.bins},
+        VALUE_SPREAD: {"common_error": COMMON_ERROR, "interval_coverage": COVERAGE},
         SEGMENTS: asdict(grid),
         METRIC_SHEET: sheet,
     }

@@ -54,7 +54,13 @@ def assert_problem(response: httpx.Response, status: int) -> dict[str, Any]:
 
 def test_stored_score(published: ServingState) -> None:
     """A stored score is returned whole, with the next stages, months and flags nested."""
-    row = build_row("ü/1 +&", flags="short_history,fallback_bands", stage="lost")
+    told_of_value = {
+        "next_order_on_low": "1998-02-01",
+        "total_value": 220.0,
+        "residual_value": None,
+        "clv_12m_sd": 50.0,
+    }
+    row = build_row("ü/1 +&", flags="short_history,fallback_bands", stage="lost", **told_of_value)
     published.store.publish(build_frame(row), published_at=PUBLISHED_AT, keep_runs=2)
 
     answer = build_client(published).get("/v1/scores", params={"customer_id": "ü/1 +&"})
@@ -66,6 +72,7 @@ def test_stored_score(published: ServingState) -> None:
     assert tuple(score["p_next_stage"]) == STAGES
     assert score["flags"] == ["short_history", "fallback_bands"]
     assert (score["customer_id"], score["stage"], score["clv_by_month"]) == ("ü/1 +&", "lost", [10.0] * 12)
+    assert {name: score[name] for name in told_of_value} == told_of_value
 
 
 def test_unknown_customer(published: ServingState) -> None:
@@ -95,6 +102,8 @@ def test_at_risk(published: ServingState) -> None:
     values = [score["value_at_risk"] for score in page["customers"]]
     assert values == sorted(values, reverse=True)
     assert page["totals"]["value_at_risk"] == sum(values)
+    assert page["totals"]["clv_12m"] == sum(score["clv_12m"] for score in page["customers"])
+    assert page["totals"]["clv_12m_low"] < page["totals"]["clv_12m"] < page["totals"]["clv_12m_high"]
     assert (page["run"]["n_customers"], page["matching_customers"]) == (25, 25)
 
     seen = [score["customer_id"] for score in page["customers"]]
@@ -107,7 +116,7 @@ def test_at_risk(published: ServingState) -> None:
 def test_at_risk_filters(published: ServingState) -> None:
     """The list passes its filters on to the store."""
     rows = [build_row("a", stage="lost", size="large", p_churn=0.9), build_row("b", stage="lost", p_churn=0.9)]
-    published.store.publish(build_frame(*rows, build_row("c")), published_at=PUBLISHED_AT, keep_runs=2)
+    publish_rows(published.store, build_frame(*rows, build_row("c")), published_at=PUBLISHED_AT, keep_runs=2)
     client = build_client(published)
 
     def listed(**filters: Any) -> list[str]:

@@ -301,6 +301,13 @@ def test_prospects(run: Run, visited: TestClient) -> None:
     assert "visitor" in done(run("prospects", "--stage", "new_visitor", "--limit", "2"))
 
 
+def test_total_of_a_list(run: Run, visited: TestClient) -> None:
+    """The list ends with what its customers are worth together, with the interval that is served."""
+    totals = visited.get("/v1/at-risk?limit=20").json()["totals"]
+    interval = f"{totals['clv_12m']:,.0f} ({totals['clv_12m_low']:,.0f}–{totals['clv_12m_high']:,.0f})"
+    assert f"Together: {interval} expected in 12 months" in done(run("at-risk", "--limit", "20"))
+
+
 def test_changes(run: Run, visited: TestClient) -> None:
     """Changes are printed with how many entered and left, and written as they are served."""
     served = visited.get("/v1/changes?limit=1000").json()

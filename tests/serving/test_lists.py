@@ -2,23 +2,28 @@ import csv
 import io
 from datetime import UTC, datetime
 
+import polars as pl
 import pytest
 
 from features.errors import InputError, ServingError
 from serving.columns import SCORE_COLUMNS
 from serving.lists import at_risk_csv, load_at_risk
-from serving.store import AtRiskFilters, ScoreStore
-from tests.serving.score_rows import WORDING, build_customers, build_frame, build_row
+from serving.store import AtRiskFilters, RunInfo, ScoreStore
+from tests.serving.score_rows import COMMON_ERROR, WORDING, build_customers, build_frame, build_row, publish_rows
 
-PUBLISHED_AT = datetime(2026, 1, 2, tzinfo=UTC)
 _AFTER_STAGE = SCORE_COLUMNS.index("stage") + 1
 _WORDS = ("stage_label", "is_label_borrowed")
 LIST_COLUMNS = (*SCORE_COLUMNS[:_AFTER_STAGE], *_WORDS, *SCORE_COLUMNS[_AFTER_STAGE:], "plays")
 
 
+def publish(store: ScoreStore, scores: pl.DataFrame, *, keep_runs: int = 2) -> RunInfo:
+    """Publish with the time that does not matter here."""
+    return publish_rows(store, scores, published_at=datetime(2026, 1, 2, tzinfo=UTC), keep_runs=keep_runs)
+
+
 def test_pages(store: ScoreStore) -> None:
     """Following the cursor gives each customer once, in order, and ends."""
-    store.publish(build_customers(11), published_at=PUBLISHED_AT, keep_runs=3)
+    publish(store, build_customers(11))
     whole = load_at_risk(store, limit=100)
 
     pages = [load_at_risk(store, limit=4)]
@@ -32,15 +37,15 @@ def test_pages(store: ScoreStore) -> None:
 
 def test_exact_last_page(store: ScoreStore) -> None:
     """A list that ends with a full page offers no empty page after it."""
-    store.publish(build_customers(4), published_at=PUBLISHED_AT, keep_runs=3)
+    publish(store, build_customers(4))
     assert load_at_risk(store, limit=4).next_cursor is None
 
 
 def test_cursor_keeps_the_run(store: ScoreStore) -> None:
     """A list begun on one run is finished on it, though another was published meanwhile."""
-    store.publish(build_customers(4, model_version="v1"), published_at=PUBLISHED_AT, keep_runs=2)
+    publish(store, build_customers(4, model_version="v1"))
     first = load_at_risk(store, limit=2)
-    store.publish(build_customers(4, model_version="v2"), published_at=PUBLISHED_AT, keep_runs=2)
+    publish(store, build_customers(4, model_version="v2"))
 
     second = load_at_risk(store, limit=2, cursor=first.next_cursor)
 
@@ -50,16 +55,16 @@ def test_cursor_keeps_the_run(store: ScoreStore) -> None:
 
 def test_cursor_of_a_pruned_run(store: ScoreStore) -> None:
     """When the run of a cursor is gone, the caller is told to start again."""
-    store.publish(build_customers(4), published_at=PUBLISHED_AT, keep_runs=1)
+    publish(store, build_customers(4), keep_runs=1)
     cursor = load_at_risk(store, limit=2).next_cursor
-    store.publish(build_customers(4), published_at=PUBLISHED_AT, keep_runs=1)
+    publish(store, build_customers(4), keep_runs=1)
     with pytest.raises(InputError, match="no longer stored"):
         load_at_risk(store, limit=2, cursor=cursor)
 
 
 def test_cursor_of_other_filters(store: ScoreStore) -> None:
     """A cursor does not carry over to a list with other filters."""
-    store.publish(build_customers(4), published_at=PUBLISHED_AT, keep_runs=1)
+    publish(store, build_customers(4), keep_runs=1)
     cursor = load_at_risk(store, limit=2).next_cursor
     with pytest.raises(InputError, match="other filters"):
         load_at_risk(store, limit=2, cursor=cursor, filters=AtRiskFilters(stage="repeat"))
@@ -74,12 +79,33 @@ def test_foreign_cursor(store: ScoreStore, cursor: str) -> None:
 
 def test_totals(store: ScoreStore) -> None:
     """The totals of a page are the sums of its rows."""
-    store.publish(build_customers(5), published_at=PUBLISHED_AT, keep_runs=1)
+    publish(store, build_customers(5), keep_runs=1)
     page = load_at_risk(store, limit=3)
     assert page.totals.customers == 3
     assert page.totals.value_at_risk == sum(row["value_at_risk"] for row in page.rows)
     assert page.totals.clv_12m == sum(row["clv_12m"] for row in page.rows)
     assert page.totals.historic_value == sum(row["historic_value"] for row in page.rows)
+
+
+def test_totals_interval(store: ScoreStore) -> None:
+    """A longer list is surer of its total, relative to it, but never than the error that all customers share."""
+    publish(store, build_customers(400))
+    halves = []
+    for n in (1, 4, 400):
+        totals = load_at_risk(store, limit=n).totals
+        assert totals.clv_12m_low < totals.clv_12m < totals.clv_12m_high
+        halves.append(0.5 * (totals.clv_12m_high - totals.clv_12m_low) / totals.clv_12m)
+    assert halves == sorted(halves, reverse=True)
+    one_deviation = 1.2816  # to either side: 80 % of a normal distribution
+    assert halves[0] == pytest.approx(one_deviation * 50 / 120, rel=0.05)
+    assert halves[-1] == pytest.approx(one_deviation * COMMON_ERROR, rel=0.05)
+
+
+def test_totals_of_nobody(store: ScoreStore) -> None:
+    """A list that nobody is on is worth 0, surely."""
+    publish(store, build_customers(2))
+    totals = load_at_risk(store, limit=9, filters=AtRiskFilters(stage="lost")).totals
+    assert (totals.customers, totals.clv_12m, totals.clv_12m_low, totals.clv_12m_high) == (0, 0.0, 0.0, 0.0)
 
 
 def test_nothing_published(store: ScoreStore) -> None:
@@ -90,9 +116,7 @@ def test_nothing_published(store: ScoreStore) -> None:
 
 def test_csv(store: ScoreStore) -> None:
     """The list as CSV has the score columns, the stage in words and what to do, and no cell of it is a formula."""
-    store.publish(
-        build_frame(build_row("=1+1", value_at_risk=-2.5), build_row("plain")), published_at=PUBLISHED_AT, keep_runs=1
-    )
+    publish(store, build_frame(build_row("=1+1", value_at_risk=-2.5), build_row("plain")))
 
     rows = list(csv.DictReader(io.StringIO(at_risk_csv(load_at_risk(store, limit=9), WORDING))))
 
@@ -107,6 +131,6 @@ def test_csv(store: ScoreStore) -> None:
 
 def test_csv_of_an_empty_list(store: ScoreStore) -> None:
     """A list that nobody is on is a CSV with a header alone."""
-    store.publish(build_customers(2), published_at=PUBLISHED_AT, keep_runs=1)
+    publish(store, build_customers(2), keep_runs=1)
     page = load_at_risk(store, limit=9, filters=AtRiskFilters(stage="lost"))
     assert at_risk_csv(page, WORDING).splitlines() == [",".join(LIST_COLUMNS)]

@@ -81,6 +81,8 @@ def test_without_reports(store: ScoreStore) -> None:
     for load in (load_stage_map, load_segmentation, load_metric_sheet):
         with pytest.raises(ServingError, match="Run lifestage score again"):
             load(store)
+    with pytest.raises(ServingError, match="no value spread"):
+        load_at_risk(store, limit=1)
 
 
 @pytest.mark.parametrize("limit", [1, 7, 13, N_PROSPECTS, 1000])

@@ -14,7 +14,7 @@ from features.snapshot import to_day
 from serving.batch import Publication, score_base
 from serving.lifecycle_map import LifecycleMap
 from serving.published import load_metric_sheet, load_segmentation, load_stage_map
-from serving.reports import LIFECYCLE_MAP, METRIC_SHEET, RFM, SEGMENTS
+from serving.reports import LIFECYCLE_MAP, METRIC_SHEET, RFM, SEGMENTS, VALUE_SPREAD
 from serving.rfm_grid import RfmGrid
 from serving.scoring import score_prospects
 from serving.store import ScoreStore
@@ -38,11 +38,13 @@ def grid(newer: Publication) -> RfmGrid:
     return RfmGrid.from_dict(newer.reports[SEGMENTS])
 
 
-def test_stored(visited_store: ScoreStore, publications: Runs) -> None:
+def test_stored(visited_store: ScoreStore, visited_bundle: Bundle, publications: Runs) -> None:
     """What is read from the store is what was built, after a way through JSON."""
     reports = publications[1].reports
-    assert set(reports) == {LIFECYCLE_MAP, RFM, SEGMENTS, METRIC_SHEET}
+    assert set(reports) == {LIFECYCLE_MAP, RFM, VALUE_SPREAD, SEGMENTS, METRIC_SHEET}
     assert reports[RFM] == {"bins": 5}
+    spread = visited_bundle.model.process.spread
+    assert reports[VALUE_SPREAD] == {"common_error": spread.common_error, "interval_coverage": 0.8}
     read = json.loads(json.dumps(reports, allow_nan=False))
     assert load_stage_map(visited_store).lifecycle_map == LifecycleMap.from_dict(read[LIFECYCLE_MAP])
     assert load_segmentation(visited_store).grid == RfmGrid.from_dict(read[SEGMENTS])
@@ -133,3 +135,11 @@ def test_unseen_in_training(visited_shop: Shop, whole_bundle: Bundle) -> None:
     assert {entry.stage: entry.people for entry in lifecycle_map.prospects} == dict(
         people["stage"].value_counts().iter_rows()
     )
+
+
+def test_worth_of_prospects(newer: Publication, visited_bundle: Bundle) -> None:
+    """A prospect is worth the chance of a first purchase times what a new customer is worth, a first order and more."""
+    model = visited_bundle.model
+    assert model.new_customer_value > model.process.gamma_gamma.population_mean
+    expected = newer.prospects["p_first_purchase"] * model.new_customer_value
+    assert newer.prospects["expected_value"].to_list() == expected.to_list()

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from itertools import pairwise
 from math import nan
 from typing import Any
 
@@ -24,6 +25,7 @@ from training.models.bg_nbd import BgNbd
 from training.models.churn import ChurnModel, ProbabilityCalibrator
 from training.models.inputs import model_inputs, purchase_summary, stage_codes
 
+DATES = ("next_order_on_low", "next_order_on", "next_order_on_high")
 P_NEXT = [f"p_next_{stage}" for stage in STAGES]
 
 
@@ -97,18 +99,18 @@ def test_silent_branch(bundle: Bundle, scores: pl.DataFrame, table: pl.DataFrame
 
 
 def test_expected_orders(bundle: Bundle, scores: pl.DataFrame, table: pl.DataFrame) -> None:
-    """Expected orders are (1 − p_churn) times BG/NBD's orders given at least one, in lifetimes' closed form."""
+    """Expected orders are (1 − p_churn) times MBG/NBD's orders given at least one, in lifetimes' closed form."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from lifetimes import BetaGeoFitter
-    process, summary, horizon = bundle.model.process.bg_nbd, purchase_summary(table), bundle.model.horizon_days
-    unit = process.time_unit_days
-    fitter = BetaGeoFitter()
-    fitter.params_ = {name: getattr(process, name) for name in ("r", "alpha", "a", "b")}
+        from lifetimes import ModifiedBetaGeoFitter
+    timing, summary, horizon = bundle.model.process.timing, purchase_summary(table), bundle.model.horizon_days
+    unit = timing.to_dict()["time_unit_days"]
+    fitter = ModifiedBetaGeoFitter()
+    fitter.params_ = {name: getattr(timing, name) for name in ("r", "alpha", "a", "b")}
     expected = fitter.conditional_expected_number_of_purchases_up_to_time(
         horizon / unit, summary.frequency, summary.recency_days / unit, summary.T_days / unit
     )
-    if_any = np.asarray(expected) / (1.0 - process.p_no_order(summary, horizon_days=horizon))
+    if_any = np.asarray(expected) / (1.0 - timing.p_no_order(summary, horizon_days=horizon))
     np.testing.assert_allclose(
         scores["expected_orders"].to_numpy(), (1.0 - scores["p_churn"].to_numpy()) * if_any, rtol=1e-6
     )
@@ -133,7 +135,7 @@ def test_columns(scores: pl.DataFrame, bundle: Bundle, end_day: int) -> None:
     """Scores have the public columns in their order, name their model and date, and lack only what may be lacking."""
     assert scores.schema == SCORE_SCHEMA
     lacking = {column.name for column in COLUMNS if scores[column.name].null_count()}
-    assert lacking <= {"next_order_on", "p_next_ambassador", "p_second_purchase", "p_reactivation"}
+    assert lacking <= {*DATES, "p_next_ambassador", "p_second_purchase", "p_reactivation"}
     assert lacking <= {column.name for column in COLUMNS if column.nullable}
     assert scores.select("as_of", "horizon_days", "model_version").unique().rows() == [
         (to_date(end_day).isoformat(), 90, bundle.manifest.version)
@@ -193,9 +195,23 @@ def test_flags(bundle: Bundle) -> None:
     assert set(",".join(flags.values()).split(",")) - {""} <= set(FLAGS)
 
 
+def test_terms(bundle: Bundle, cdnow_orders: pl.DataFrame, end_day: int, scores: pl.DataFrame) -> None:
+    """Margin counts in past and future value alike, service costs the future, and no discount leaves it endless."""
+    terms = bundle.model.value.model_copy(
+        update={"margin": 0.5, "annual_service_cost": 60.0, "annual_discount_rate": 0.0}
+    )
+    other = Bundle(bundle.manifest, replace(bundle.model, value=terms))
+    scored = _score(other, cdnow_orders, cutoff_day=end_day)
+    total = 0.5 * scored["historic_value"] + scored["clv_12m"]
+    np.testing.assert_allclose(scored["total_value"].to_numpy(), total.to_numpy(), rtol=1e-12)
+    assert scored["residual_value"].null_count() == scored.height
+    assert scores["residual_value"].null_count() == 0
+    assert (scored["clv_12m"] < 0).any()
+
+
 def test_daily_orders(bundle: Bundle) -> None:
     """Whoever orders many times a day by the model is expected after the as-of date all the same."""
-    process = replace(bundle.model.process, bg_nbd=BgNbd(r=20.0, alpha=1.0, a=0.01, b=10.0, time_unit_days=1.0))
+    process = replace(bundle.model.process, timing=BgNbd(r=20.0, alpha=1.0, a=0.01, b=10.0, time_unit_days=1.0))
     churn = ChurnModel(None, ProbabilityCalibrator(), 1.0)
     eager = Bundle(bundle.manifest, replace(bundle.model, process=process, churn=churn))
     _assert_coherent(_score(eager, one_customer(*range(CUTOFF_DAY - 10, CUTOFF_DAY)), cutoff_day=CUTOFF_DAY))
@@ -206,7 +222,7 @@ def _score(bundle: Bundle, orders: pl.DataFrame | duckdb.DuckDBPyRelation, *, cu
 
 
 def _assert_coherent(scores: pl.DataFrame) -> None:
-    partial = ("p_next_ambassador", "p_second_purchase", "p_reactivation")
+    partial = ("p_next_ambassador", "p_second_purchase", "p_reactivation", "residual_value")
     numbers = scores.select(pl.selectors.float() - pl.selectors.by_name(partial)).fill_null(nan).to_numpy()
     assert np.isfinite(numbers).all()
     months = np.array(scores["clv_by_month"].to_list()).reshape(-1, 12)
@@ -224,9 +240,16 @@ def _assert_coherent(scores: pl.DataFrame) -> None:
     assert (column["expected_orders"] >= (1.0 - column["p_churn"]) * (1.0 - 1e-12)).all()
     np.testing.assert_allclose(months.sum(axis=1), column["clv_12m"], rtol=1e-12)
     assert (months >= 0).all()
-    assert (column["clv_12m_low"] <= column["clv_12m_high"]).all()
+    assert (column["clv_12m_low"] <= column["clv_12m"]).all()
+    assert (column["clv_12m"] <= column["clv_12m_high"]).all()
+    assert (column["clv_12m_sd"] >= 0).all()
+    np.testing.assert_allclose(column["total_value"], column["historic_value"] + column["clv_12m"], rtol=1e-12)
+    assert (column["residual_value"] >= 0.98 * column["clv_12m"]).all()
     np.testing.assert_allclose(column["value_at_risk"], column["p_churn"] * column["clv_12m"], rtol=1e-12)
-    assert scores.filter(pl.col("next_order_on") <= pl.col("as_of")).is_empty()
+    for earlier, later in pairwise(("as_of", *DATES)):
+        assert scores.filter(pl.col(earlier) > pl.col(later)).is_empty()
+    assert scores.filter(pl.col("next_order_on_low") <= pl.col("as_of")).is_empty()
+    assert scores.filter(pl.col("next_order_on_low").is_null() & pl.col("next_order_on").is_not_null()).is_empty()
     assert scores.filter(pl.col("stage_since") > pl.col("as_of")).is_empty()
     dated = scores.filter(pl.col("p_churn") < 0.5)
     assert dated["next_order_on"].null_count() == 0

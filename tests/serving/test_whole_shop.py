@@ -234,7 +234,7 @@ def test_no_leakage(whole_bundle: Bundle, shop: Relations, later: Relations) -> 
 
 @pytest.mark.slow
 @given(shops())
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 def test_database_is_memory(whole_bundle: Bundle, engine: duckdb.DuckDBPyConnection, shop: Relations) -> None:
     """A base in the database has, to the last bit, the scores of the same base, and of one of its own, in memory."""
     scores = _score(whole_bundle, build_records(shop, engine))
