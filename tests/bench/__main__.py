@@ -13,8 +13,9 @@ seconds cannot. Only a machine that does nothing else gives ratios worth quoting
                `summary_data_from_transaction_data` (4 columns). Both read the same Parquet file, each in a fresh
                process; peak memory is that of the whole process. Above a million orders, ours is also
                compared with itself at a million.
-    process    BG/NBD fit and 12-month discounted value against lifetimes, given one row per customer as its users
-               do. Ours also computes intervals and next orders in that time. Log-likelihoods by the same formula.
+    process    BG/NBD, MBG/NBD and Pareto/NBD fits and 12-month discounted value against lifetimes, given one row per
+               customer as its users do; a fit of counted cells against that of rows; and what all other outputs of
+               the value engine add. Log-likelihoods by the same formula.
     scoring    From order file to published scores against the bare LightGBM predictions of the same rows.
     http       32 connections, each with one request under way, against a bare Starlette that echoes the scoring
                request's body. The client shares the machine: a "client busy" near 100 % means that it, not the
