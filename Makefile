@@ -5,6 +5,8 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PIP_USER PIP_TARGET PIP
 export PYTHONNOUSERSITE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export BENTOML_DO_NOT_TRACK := True
+# Threads that wait asleep: spinning ones starve their neighbours.
+export OMP_WAIT_POLICY := PASSIVE
 # We only read runs: no job workers beside the pages.
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 

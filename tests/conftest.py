@@ -21,7 +21,7 @@ from training.models.lifecycle import LifecycleModel
 
 N_CUSTOMERS = 1500
 
-hypothesis_settings.register_profile("tests", max_examples=30)
+hypothesis_settings.register_profile("tests", max_examples=30, deadline=None)
 hypothesis_settings.load_profile("tests")  # `make soak` loads one of a thousand
 
 

@@ -55,7 +55,7 @@ def test_no_leakage(shop: Shop, later: Shop, rng: Random) -> None:
 
 @pytest.mark.slow
 @given(shops(), later_shops(), st.randoms(use_true_random=False))
-@MANY
+@settings(deadline=None)
 def test_no_leakage_in_database(engine: duckdb.DuckDBPyConnection, shop: Shop, later: Shop, rng: Random) -> None:
     """The same holds in DuckDB, where the later rows are read with the earlier ones."""
     grown, known = build_records(_grown(shop, later, rng), engine), build_records(_known(shop))
@@ -81,7 +81,7 @@ def test_nothing_learned_from_later(shop: Shop, later: Shop, rng: Random) -> Non
 
 @pytest.mark.slow
 @given(shops(), st.randoms(use_true_random=False), st.integers(1, 4))
-@MANY
+@settings(deadline=None)
 def test_scattered(engine: duckdb.DuckDBPyConnection, shop: Shop, rng: Random, n_parts: int) -> None:
     """Rows in any sequence, and in any number of frames put together, give the same bytes on both engines."""
     expected = _customers(build_records(shop)), _prospects(build_records(shop))
@@ -95,7 +95,7 @@ def test_scattered(engine: duckdb.DuckDBPyConnection, shop: Shop, rng: Random, n
 
 @pytest.mark.slow
 @given(shops(max_customers=2, money=cents()), st.sampled_from(["orders", "lines"]), st.randoms(use_true_random=False))
-@MANY
+@settings(deadline=None)
 def test_files(engine: duckdb.DuckDBPyConnection, shop: Shop, rows_are: str, rng: Random) -> None:
     """Split over CSV and Parquet files that overlap, shuffled, and read again, orders give the same bytes."""
     rows = _raw_rows(shop, rng, n_lines=1 if rows_are == "orders" else 3)

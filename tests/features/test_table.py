@@ -92,7 +92,7 @@ def test_anywhere(shop: Shop, rule: StageRule) -> None:
 
 @pytest.mark.slow
 @given(shops())
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 def test_anywhere_in_database(engine: duckdb.DuckDBPyConnection, shop: Shop) -> None:
     """The way for any engine gives the same bytes in DuckDB, too."""
     expected = _customers(build_records(shop, engine))

@@ -341,18 +341,17 @@ def test_two_time_zones(tmp_path: Path, connection: duckdb.DuckDBPyConnection) -
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(-1e9, 1e9) | st.decimals(-(10**6), 10**6, places=7).map(float), min_size=1, max_size=50))
-def test_floats_are_shortest_decimals(tmp_path: Path, amounts: list[float]) -> None:
+def test_floats_are_shortest_decimals(tmp_path: Path, engine: duckdb.DuckDBPyConnection, amounts: list[float]) -> None:
     """A float of Parquet gives the micros of the shortest decimal that names it, as its text would."""
     file = tmp_path / "floats.parquet"
     pl.DataFrame(
         {"customer_id": "a", "ordered_at": datetime(2024, 1, 1), "amount": amounts, "row": range(len(amounts))}
     ).write_parquet(file)
     exact = [int((Decimal(repr(x)) * 10**6).quantize(Decimal(1), rounding=ROUND_HALF_UP)) for x in amounts]
-    with connect() as connection:
-        intake = read_orders([file], orders_settings(), connection=connection)
-        assert sorted(row[3] for row in rows(intake)) == sorted(micros for micros in exact if micros >= 0)
-        refunds = intake.records.refunds
-        given_back = [] if refunds is None else refunds.to_native().select("amount_micros").fetchall()
+    intake = read_orders([file], orders_settings(), connection=engine)
+    assert sorted(row[3] for row in rows(intake)) == sorted(micros for micros in exact if micros >= 0)
+    refunds = intake.records.refunds
+    given_back = [] if refunds is None else refunds.to_native().select("amount_micros").fetchall()
     assert sorted(micros for (micros,) in given_back) == sorted(-micros for micros in exact if micros < 0)
 
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.engine import connect
 from features.errors import InputError
 from features.intake.orders import Intake, read_orders
 from tests.features.intake.conftest import ReadText, orders_settings
@@ -52,27 +51,30 @@ def _write(file: Path, lines: list[tuple[str, int, int, str, str, str, str, int]
     return file
 
 
-def _outcome(files: list[Path], kind: str) -> object:
+def _outcome(files: list[Path], kind: str, engine: duckdb.DuckDBPyConnection) -> object:
     """Return what comes out, or that there was no saying what the rows are."""
-    with connect() as connection:
-        try:
-            report = read_orders(files, orders_settings(rows=kind), connection=connection).report
-        except InputError:
-            return InputError
-        return report.digest, report.n_orders, report.refunds
+    try:
+        report = read_orders(files, orders_settings(rows=kind), connection=engine).report
+    except InputError:
+        return InputError
+    return report.digest, report.n_orders, report.refunds
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(lines=st.lists(_ROW, max_size=14), kind=st.sampled_from(["auto", "lines", "orders"]), data=st.data())
 def test_order_streams_are_sets(
-    tmp_path: Path, lines: list[tuple[str, int, int, str, str, str, str, int]], kind: str, data: st.DataObject
+    tmp_path: Path,
+    engine: duckdb.DuckDBPyConnection,
+    lines: list[tuple[str, int, int, str, str, str, str, int]],
+    kind: str,
+    data: st.DataObject,
 ) -> None:
     """Neither row order, nor a split into files, nor overlapping files change what comes out."""
     whole = _write(tmp_path / "whole.csv", lines)
     shuffled = data.draw(st.permutations(lines))
     cut = data.draw(st.integers(0, len(lines)))
     parts = [_write(tmp_path / "a.csv", shuffled[: cut + 3]), _write(tmp_path / "b.csv", shuffled[cut:])]
-    assert _outcome([whole], kind) == _outcome(parts, kind)
+    assert _outcome([whole], kind, engine) == _outcome(parts, kind, engine)
 
 
 def test_lines(read_text: ReadText) -> None:

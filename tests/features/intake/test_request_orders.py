@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import duckdb
 import narwhals as nw
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.engine import connect
 from features.errors import InputError
 from features.intake.orders import read_orders
 from features.intake.request_orders import OrderRow, records_from_rows
@@ -65,7 +65,7 @@ def schema_of(frame: nw.LazyFrame[Any] | None) -> pl.Schema:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rows=_ROWS, zone=st.sampled_from(ZONES))
-def test_equals_files(tmp_path: Path, rows: list[OrderRow], zone: str) -> None:
+def test_equals_files(tmp_path: Path, engine: duckdb.DuckDBPyConnection, rows: list[OrderRow], zone: str) -> None:
     """Rows of a request become the same records as the same lines of a file, on days of clock changes too."""
     file = tmp_path / "orders.csv"
     with file.open("w", encoding="utf-8", newline="") as opened:
@@ -75,13 +75,12 @@ def test_equals_files(tmp_path: Path, rows: list[OrderRow], zone: str) -> None:
             values = (getattr(row, column) for column in COLUMNS)
             writer.writerow([*(v.isoformat() if isinstance(v, datetime) else v for v in values), number])
     from_rows = records_from_rows(rows, timezone=zone)
-    with connect() as connection:
-        read = read_orders([file], orders_settings(timezone=zone, rows="lines"), connection=connection)
-        assert read.report.n_quarantined == read.report.n_repeats == 0
-        for name in ("orders", "refunds", "items"):
-            assert rows_of(getattr(from_rows, name)) == rows_of(getattr(read.records, name)), name
-        assert schema_of(from_rows.orders) == schema_of(read.records.orders)
-        assert schema_of(from_rows.items) == schema_of(read.records.items)
+    read = read_orders([file], orders_settings(timezone=zone, rows="lines"), connection=engine)
+    assert read.report.n_quarantined == read.report.n_repeats == 0
+    for name in ("orders", "refunds", "items"):
+        assert rows_of(getattr(from_rows, name)) == rows_of(getattr(read.records, name)), name
+    assert schema_of(from_rows.orders) == schema_of(read.records.orders)
+    assert schema_of(from_rows.items) == schema_of(read.records.items)
 
 
 @settings(max_examples=200, deadline=None)
