@@ -37,7 +37,7 @@ README, CONTRIBUTING, GLOSSARY, EVALUATION = "README.md", "CONTRIBUTING.md", "GL
 PAPERS = (
     *(README, CONTRIBUTING, GLOSSARY, "CHANGELOG.md", "experiments/README.md", EVALUATION),
     *("docs/data.md", "docs/features.md", "docs/vocabularies.md", "docs/segments.md", "docs/metrics.md"),
-    "docs/history.md",
+    *("docs/history.md", "docs/value.md"),
 )
 
 _GENERATED = re.compile(r"(?<=<!-- generated )(\w+)( -->\n)(.*?)(?=<!-- end -->)", re.DOTALL)
@@ -203,6 +203,13 @@ def test_validate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     with pytest.raises(QuarantineShareError):
         lifestage.app(["validate", "--orders", "orders.csv"], standalone_mode=False)
     assert " ".join(capsys.readouterr().out.split()).startswith(" ".join(said.split()))
+
+
+def test_notebook(capsys: pytest.CaptureFixture[str]) -> None:
+    """The notebook's example runs, and prints a frame per question."""
+    [example] = _blocks("docs/value.md", "python")
+    exec(compile(example, "docs/value.md", "exec"), {})  # noqa: S102 - our own document
+    assert capsys.readouterr().out.count("shape: (3, ") == 4
 
 
 def test_settings(tmp_path: Path) -> None:
