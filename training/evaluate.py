@@ -21,6 +21,7 @@ from training.labels import build_labels, build_prospect_examples
 from training.ladder import OURS, Predictions, climb, predict
 from training.learn import Advance, Past, learn_at
 from training.models.inputs import stage_codes
+from training.models.value_distribution import ValueDistribution
 from training.splits import Fold, rolling_folds
 
 Metric = Callable[..., float]
@@ -211,7 +212,9 @@ def judge(
         if task == "next_stage":
             rows.extend((cutoff, task, OURS, *row, None, None, "", y.size) for row in _reliability(y, answered[OURS]))
         if task == "value":
-            rows.extend((cutoff, task, OURS, *row, None, None, "", y.size) for row in _coverage(y, answers[OURS]))
+            rows.extend(
+                (cutoff, task, OURS, *row, None, None, "", y.size) for row in _coverage(y, answers[OURS].outcome)
+            )
         rows.extend((cutoff, task, OURS, DECIDING[task], *row, y.size) for row in _differences(answered, losses, means))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
@@ -224,27 +227,32 @@ def _reliability(y: npt.NDArray[Any], p: npt.NDArray[Any]) -> Iterator[tuple[str
             yield from ((f"{name}_{stage}", function(came, expected)) for name, function in RELIABILITY.items())
 
 
-def _coverage(y: npt.NDArray[Any], predictions: Predictions) -> Iterator[tuple[str, float]]:
-    """Yield how many outcomes the intervals hold.
-
-    Of all, an outcome of 0 counts by the share of its chance that the interval's levels hold; of those who ordered,
-    the distribution given an order is asked; and plainly, as the intervals are shown.
-    """
-    outcome = predictions.outcome
+def _coverage(y: npt.NDArray[Any], outcome: ValueDistribution | None) -> Iterator[tuple[str, float]]:
+    """Yield how many outcomes the intervals hold: by `measure_coverage`, and plainly."""
     if outcome is None:
         return
-    below, at = outcome.pit(y)
-    ordered = y > 0
-    _, at_if_ordered = outcome.if_ordered.pit(y)
-    for coverage in COVERAGES:
-        levels, percent = (0.5 - 0.5 * coverage, 0.5 + 0.5 * coverage), round(100 * coverage)
-        given_order = at_if_ordered[ordered]
-        yield f"coverage_{percent}", metrics.fractional_coverage(*levels, below, at)
-        yield (
-            f"coverage_if_ordered_{percent}",
-            metrics.fractional_coverage(*levels, given_order, given_order),
-        )
+    for coverage, (of_all, if_ordered) in measure_coverage(y, outcome).items():
+        percent = round(100 * coverage)
+        yield f"coverage_{percent}", of_all
+        yield f"coverage_if_ordered_{percent}", if_ordered
         yield f"held_{percent}", metrics.interval_coverage(y, *outcome.interval(coverage))
+
+
+def measure_coverage(y: npt.NDArray[Any], outcome: ValueDistribution) -> dict[float, tuple[float, float]]:
+    """Measure how many outcomes lie between the levels of each of `COVERAGES`: of all, and of those who ordered.
+
+    Of all, an outcome of 0 counts by the share of its chance that the levels hold; of those who ordered, the
+    distribution given an order is asked.
+    """
+    of_all, (_, if_ordered) = outcome.pit(y), outcome.if_ordered.pit(y)
+    given_order = if_ordered[y > 0]
+    return {
+        coverage: (
+            metrics.fractional_coverage(0.5 - 0.5 * coverage, 0.5 + 0.5 * coverage, *of_all),
+            metrics.fractional_coverage(0.5 - 0.5 * coverage, 0.5 + 0.5 * coverage, given_order, given_order),
+        )
+        for coverage in COVERAGES
+    }
 
 
 def _differences(

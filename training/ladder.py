@@ -21,6 +21,7 @@ from training.models.inputs import purchase_summary, stage_codes
 from training.models.lifecycle import LifecycleModel
 from training.models.next_stage import join_branches
 from training.models.prospects import N_BANDS, prospect_cells
+from training.models.purchase_process import TIMING_MODELS
 from training.models.summary import PurchaseSummary
 from training.models.value_distribution import ValueDistribution
 
@@ -87,7 +88,7 @@ def _climb_customers(
         "recency_rule": _recency_rule(table, labels, present),
         "last_period": _last_period(table, labels, present, model.horizon_days),
         "simple_clv": _simple_clv(present, model.horizon_days),
-        **{name: _btyd(name, table, labels, present, model) for name in ("bg_nbd", "mbg_nbd", "pareto_nbd")},
+        **{name: _btyd(name, table, labels, present, model) for name in RUNGS if name in TIMING_MODELS},
         OURS: predict(model, present),
     }
 

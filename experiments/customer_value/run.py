@@ -37,7 +37,7 @@ from features.records import Records
 from features.settings import Settings, load_settings
 from features.snapshot import Snapshot, to_day
 from training import metrics
-from training.evaluate import COVERAGES, METRICS, Backtest, backtest
+from training.evaluate import COVERAGES, METRICS, Backtest, backtest, measure_coverage
 from training.figures import MAX_FREQUENCY, MAX_ORDERS, summarise
 from training.fitters.btyd import fit_alone, fit_order_value
 from training.labels import build_labels
@@ -304,8 +304,7 @@ def ask_value(log: Log, outlook: Outlook, plan: Plan, settings: Settings, advanc
     for timing in _fit_all(summary, plan.timing_models, advance):
         process = PurchaseProcess(timing, order_value)
         tied = process.tie(summary, horizon_days=float(outlook.horizon_days))
-        mean = tied.expected_orders * order_value.expected_order_value(summary)
-        outcome = process.value_distribution(tied, mean, end=-1)
+        outcome = process.value_distribution(tied, process.expected_value(tied), end=-1)
         yield answer(_key(timing), outcome=outcome, spread=process.spread)
     learned = _learn(log, outlook, settings, advance)
     if learned is not None:
@@ -323,9 +322,7 @@ def _foretell(past: Past, model: LifecycleModel, outlook: Outlook) -> ValueDistr
 
 def _coverage(said: Said) -> Row:
     """Measure the intervals: of all with the atom at 0 split, of those who ordered, and plainly as they are shown."""
-    outcome, ordered = said.outcome, said.value > 0
-    below, at = outcome.pit(said.value)
-    at_if_ordered = outcome.if_ordered.pit(said.value)[1][ordered]
+    outcome = said.outcome
     row: Row = {
         "cutoff": said.cutoff,
         "model": said.model,
@@ -333,16 +330,16 @@ def _coverage(said: Said) -> Row:
         "deviance": metrics.tweedie_deviance(said.value, outcome.mean),
         "relative_bias": metrics.relative_bias(said.value, outcome.mean),
         "silent_said": float(1.0 - outcome.p_order.mean()),
-        "silent_came": float(1.0 - ordered.mean()),
+        "silent_came": float(1.0 - (said.value > 0).mean()),
         "dispersion": said.spread.dispersion,
         "common_error": said.spread.common_error,
     }
-    for coverage in COVERAGES:
-        levels, percent = (0.5 - 0.5 * coverage, 0.5 + 0.5 * coverage), round(100 * coverage)
+    for coverage, (of_all, if_ordered) in measure_coverage(said.value, outcome).items():
+        percent = round(100 * coverage)
         low, high = outcome.interval(coverage)
         shown = (np.minimum(low, outcome.mean), np.maximum(high, outcome.mean))
-        row[f"all_{percent}"] = metrics.fractional_coverage(*levels, below, at)
-        row[f"if_ordered_{percent}"] = metrics.fractional_coverage(*levels, at_if_ordered, at_if_ordered)
+        row[f"all_{percent}"] = of_all
+        row[f"if_ordered_{percent}"] = if_ordered
         row[f"shown_{percent}"] = metrics.interval_coverage(said.value, *shown)
     return row
 

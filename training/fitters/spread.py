@@ -69,10 +69,9 @@ def _relative_error(window: Window, settings: Settings) -> float | None:
         value = fit_order_value(window.summary, fitter=settings.value.fitter)
     except ConvergenceError:
         return None
-    tied = PurchaseProcess(timing.model, value.model).tie(
-        window.summary, horizon_days=float(settings.training.horizon_days)
-    )
-    expected = float((tied.expected_orders * value.model.expected_order_value(window.summary)).sum())
+    process = PurchaseProcess(timing.model, value.model)
+    tied = process.tie(window.summary, horizon_days=float(settings.training.horizon_days))
+    expected = float(process.expected_value(tied).sum())
     return float(window.value.sum()) / expected - 1.0 if expected > 0 else None
 
 
@@ -82,13 +81,12 @@ def _dispersion(process: PurchaseProcess, windows: Sequence[Window], horizon_day
     if sum(len(part.value) for part in parts) < MIN_ORDERERS:
         return 1.0
     tail = 0.5 * (1.0 - COVERAGE)
+    ties = [process.tie(part.summary, horizon_days=horizon_days) for part in parts]
+    means = [process.expected_value(tied) for tied in ties]
 
     def excess(dispersion: float) -> float:
-        held = []
-        for part in parts:
-            tied = process.tie(part.summary, horizon_days=horizon_days)
-            mean = tied.expected_orders * process.gamma_gamma.expected_order_value(part.summary)
-            wider = replace(process, spread=Spread(dispersion=dispersion, window_days=horizon_days))
+        wider, held = replace(process, spread=Spread(dispersion=dispersion, window_days=horizon_days)), []
+        for part, tied, mean in zip(parts, ties, means, strict=True):
             _, at = wider.value_distribution(tied, mean, end=-1).if_ordered.pit(part.value)
             held.append((at >= tail) & (at <= 1.0 - tail))
         return float(np.concatenate(held).mean()) - COVERAGE

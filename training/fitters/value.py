@@ -58,6 +58,15 @@ class _Orderers:
     def count_customers(self) -> int:
         return self.customer_ids.n_unique()
 
+    def expect(self, trees: Trees) -> Vector:
+        """Return what trees make of what the process had expected, without scale."""
+        return self.process_value * np.exp(trees.predict(self.inputs))
+
+    def losses(self, learned: Vector, process_weight: float) -> Vector:
+        """Return the deviance of each blend of what was learned and the process."""
+        blend = (1.0 - process_weight) * learned + process_weight * self.process_value
+        return tweedie_deviances(self.value, blend)
+
     def bound(self) -> "_Orderers":
         """Bring each value within `MAX_LOG_RATIO` of what is usual among them, given what was expected of it."""
         lowest = MIN_VALUE_SHARE * self.value.mean()
@@ -115,7 +124,8 @@ def _fit(orderers: _Orderers, *, names: tuple[str, ...], settings: TrainingSetti
     held_out = _predict_held_out(bounded, names=names, seed=settings.seed)
     scale = _fit_scale(bounded, held_out, prior_customers=prior)
     weight = _choose_weight(bounded, np.minimum(cap, scale * held_out))
-    weight = max(weight, _weigh_later(bounded, names=names, cap=cap, settings=settings)) if weight < 1.0 else weight
+    if weight < 1.0:
+        weight = max(weight, _weigh_later(bounded, names=names, cap=cap, settings=settings))
     if weight == 1.0:
         return ValueModel.of_process()
     return ValueModel(
@@ -132,8 +142,8 @@ def _predict_held_out(orderers: _Orderers, *, names: tuple[str, ...], seed: int)
     for number in range(N_FOLDS):
         held_out = fold == number
         trees = _fit_trees(orderers.take(~held_out), names=names, seed=seed)
-        predicted[held_out] = np.exp(trees.predict(orderers.inputs[held_out]))
-    return predicted * orderers.process_value
+        predicted[held_out] = orderers.take(held_out).expect(trees)
+    return predicted
 
 
 def _fit_trees(orderers: _Orderers, *, names: tuple[str, ...], seed: int) -> Trees:
@@ -168,14 +178,9 @@ def _weigh_later(orderers: _Orderers, *, names: tuple[str, ...], cap: float, set
         return 0.5
     before, later = orderers.take(~is_youngest), orderers.take(is_youngest)
     trees = _fit_trees(before, names=names, seed=settings.seed)
-    scale = _fit_scale(
-        before, before.process_value * np.exp(trees.predict(before.inputs)), prior_customers=settings.prior_customers
-    )
-    learned = np.minimum(cap, scale * later.process_value * np.exp(trees.predict(later.inputs)))
-    losses = {
-        weight: float(tweedie_deviances(later.value, (1.0 - weight) * learned + weight * later.process_value).mean())
-        for weight in (*PROCESS_WEIGHTS, 1.0)
-    }
+    scale = _fit_scale(before, before.expect(trees), prior_customers=settings.prior_customers)
+    learned = np.minimum(cap, scale * later.expect(trees))
+    losses = {weight: float(later.losses(learned, weight).mean()) for weight in (*PROCESS_WEIGHTS, 1.0)}
     return min(losses, key=lambda weight: losses[weight])
 
 
@@ -185,13 +190,10 @@ def _choose_weight(orderers: _Orderers, learned: Vector) -> float:
     Losses are Tweedie deviances of power 1.5, proper for the mean (Jørgensen 1987, Exponential dispersion models);
     a gain is summed over each customer's rows, and judged by its spread over customers.
     """
-    value, process = orderers.value, orderers.process_value
     _, customer = np.unique(orderers.customer_ids.to_numpy(), return_inverse=True)
-    gains = {1.0: 0.0}
+    of_process, gains = orderers.losses(learned, 1.0), {1.0: 0.0}
     for weight in PROCESS_WEIGHTS:
-        blend = (1.0 - weight) * learned + weight * process
-        loss_saved = tweedie_deviances(value, process) - tweedie_deviances(value, blend)
-        gain = np.bincount(customer, weights=loss_saved)
+        gain = np.bincount(customer, weights=of_process - orderers.losses(learned, weight))
         if gain.sum() > BEYOND_NOISE * gain.std() * np.sqrt(gain.size):
             gains[weight] = float(gain.sum())
     return max(gains, key=lambda weight: gains[weight])

@@ -132,11 +132,12 @@ class LifetimeValue(PurchaseEstimator):
     def expected_orders(self, X: IntoDataFrameT, *, horizon_days: float, after_days: float = 0.0) -> IntoDataFrameT:
         """Predict `expected_orders` from `after_days` to `horizon_days` after the cutoff. One row per row of `X`."""
 
-        def columns(process: PurchaseProcess, tied: Tied) -> FloatArray:
-            return process.timing.expected_orders(tied.summary, horizon_days=horizon_days, after_days=after_days)
+        def question(timing: TimingModel, summary: PurchaseSummary) -> FloatArray:
+            return timing.expected_orders(summary, horizon_days=horizon_days, after_days=after_days)
 
         customers = self._read(X)
-        return customers.answer(["expected_orders"], self._ask(customers, columns)[:, None])
+        self._require_settings()
+        return customers.answer(["expected_orders"], self.timing_._ask(customers, question)[:, None])
 
     def p_no_order_curve(self, X: IntoDataFrameT, *, ends_days: npt.ArrayLike) -> IntoDataFrameT:
         """Predict the chance of no order by each of k days after the cutoff. One row per row of `X`, in its order.
@@ -202,10 +203,8 @@ class LifetimeValue(PurchaseEstimator):
         """
         customers = self._read(X)
         clv, sd = self._ask_forecast(customers, lambda _, f: np.column_stack([f.clv_12m, f.clv_12m_sd])).T
-        n, shared = customers.weights, self.common_error_**2
-        own = n * (sd**2 - shared * clv**2)  # of n customers who vary each on their own
-        deviation = np.sqrt(own + shared * (n * clv) ** 2)
-        low, high = self._spread().total_interval(n * clv, deviation, coverage=self.interval_coverage)
+        n = customers.weights
+        low, high = self._spread().total_interval(clv, sd, coverage=self.interval_coverage, n_customers=n)
         return TotalValue(float(n.sum()), float(n @ clv), low, high, self._is_extrapolated())
 
     def score(self, X: IntoDataFrame, y: object = None, sample_weight: npt.ArrayLike | None = None) -> float:  # noqa: ARG002 - as in fit

@@ -120,12 +120,22 @@ class Tied:
 
     def orders_until(self, expected: FloatArray) -> FloatArray:
         """Return the orders expected to each of k ends, (n, k), from those of a living customer, (n_cells, k)."""
+        within, beyond = self.split(expected)
+        return self.weigh(within, beyond)
+
+    def split(self, expected: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Part a living customer's orders to each end, (n_cells, k), into those within the horizon and beyond it."""
         within = np.minimum(expected, self.alive.expected[:, -1:])
+        return within, expected - within
+
+    def weigh(self, within: FloatArray, beyond: FloatArray) -> FloatArray:
+        """Return each customer's share of what the living order per cell, (n_cells, …): kappa, then at most 1."""
+        column = (-1, *(1,) * (within.ndim - 1))
         result: FloatArray = within[self.alive.inverse]
-        result *= self.kappa[:, None]
-        beyond = (expected - within)[self.alive.inverse]
-        beyond *= self.p_alive[:, None]
-        result += beyond
+        result *= self.kappa.reshape(column)
+        later = beyond[self.alive.inverse]
+        later *= self.p_alive.reshape(column)
+        result += later
         return result
 
     def p_order_until(self, p_order: FloatArray) -> FloatArray:
@@ -223,9 +233,8 @@ class PurchaseProcess:
         if not 0.0 < interval_coverage < 1.0:
             raise ValueError(f"interval_coverage must lie between 0 and 1, got {interval_coverage}.")
         orders = tied.orders_until(tied.alive.expected[:, :MONTHS])
-        orders_by_month = np.maximum(
-            np.diff(orders, axis=1, prepend=0.0), 0.0
-        )  # rounding may take away what never came
+        # Where no more orders come, rounding may take one away.
+        orders_by_month = np.maximum(np.diff(orders, axis=1, prepend=0.0), 0.0)
         clv_by_month = orders_by_month * terms.month_discounts
         clv_by_month *= (order_value * terms.margin)[:, None]
         gross: FloatArray = clv_by_month.sum(axis=1)
@@ -247,12 +256,16 @@ class PurchaseProcess:
             residual_value=self._residual_value(tied, order_value, terms),
         )
 
+    def expected_value(self, tied: Tied) -> FloatArray:
+        """Compute the value expected within the horizon, (n,), before any margin, discount or learned correction."""
+        return tied.expected_orders * self.gamma_gamma.expected_order_value(tied.summary)
+
     def clv_12m(self, summary: PurchaseSummary, *, terms: ValueTerms) -> FloatArray:
         """Compute the 12-month value by the timing model alone, (n,), and nothing else: the quick way."""
-        inverse, expected = self.timing.expected_if_alive(summary, ends_days=MONTH_ENDS_DAYS)
-        discounted = np.diff(expected, axis=1, prepend=0.0) @ terms.month_discounts
         if terms.annual_service_cost:
             raise ValueError("clv_12m knows no cost of service; use predict.")
+        inverse, expected = self.timing.expected_if_alive(summary, ends_days=MONTH_ENDS_DAYS)
+        discounted = np.diff(expected, axis=1, prepend=0.0) @ terms.month_discounts
         value = self.gamma_gamma.expected_order_value(summary) * terms.margin
         result: FloatArray = discounted[inverse] * self.timing.p_alive(summary) * value
         return result
@@ -315,16 +328,16 @@ class PurchaseProcess:
         """
         if terms.annual_discount_rate <= 0:
             return np.full(len(tied.summary), np.nan)
-        later = self.timing.orders_if_alive(tied.summary, ends_days=terms.later_years * YEAR_DAYS)
-        expected = np.hstack([tied.alive.expected[:, :MONTHS], later.expected])
+        later_days = terms.later_years * YEAR_DAYS
+        _, later = self.timing.expected_if_alive(tied.summary, ends_days=later_days)
+        expected = np.hstack([tied.alive.expected[:, :MONTHS], later])
         ends_years = np.append(MONTH_ENDS_DAYS / YEAR_DAYS, terms.later_years)
         discounts = terms.span_discounts(ends_years)
-        within = np.minimum(expected, tied.alive.expected[:, -1:])
-        parts = [np.sum(np.diff(part, axis=1, prepend=0.0) * discounts, axis=1) for part in (within, expected - within)]
-        orders = parts[0][tied.alive.inverse] * tied.kappa + parts[1][tied.alive.inverse] * tied.p_alive
-        value: FloatArray = orders * order_value * terms.margin
+        parts = [np.sum(np.diff(part, axis=1, prepend=0.0) * discounts, axis=1) for part in tied.split(expected)]
+        value: FloatArray = tied.weigh(*parts) * order_value * terms.margin
         if terms.annual_service_cost:
-            survival = np.hstack([np.ones((len(expected), 1)), tied.alive.survival[:, :MONTHS], later.survival])
+            survives = self.timing.orders_if_alive(tied.summary, ends_days=later_days).survival
+            survival = np.hstack([np.ones((len(expected), 1)), tied.alive.survival[:, :MONTHS], survives])
             years = 0.5 * (survival[:, 1:] + survival[:, :-1]) * np.diff(ends_years, prepend=0.0)
             years_alive = np.sum(years * discounts, axis=1)
             value -= years_alive[tied.alive.inverse] * tied.p_alive * terms.annual_service_cost

@@ -50,7 +50,12 @@ class Spread:
         return result
 
     def total_interval(
-        self, mean: FloatArray, standard_deviation: FloatArray, *, coverage: float
+        self,
+        mean: FloatArray,
+        standard_deviation: FloatArray,
+        *,
+        coverage: float,
+        n_customers: FloatArray | float = 1.0,
     ) -> tuple[float, float]:
         """Compute the interval of a list's total: customers vary on their own, and all with the common error.
 
@@ -62,9 +67,11 @@ class Spread:
             mean: (n,) expected values of the listed customers.
             standard_deviation: (n,) of their values.
             coverage: Share of outcomes that the interval should hold, in (0, 1).
+            n_customers: (n,) customers of each row, who vary each on their own.
         """
-        total = float(mean.sum())
-        own = float(np.sum(np.square(standard_deviation)) - self.common_error**2 * np.sum(np.square(mean)))
+        total = float(np.sum(n_customers * mean))
+        squares = n_customers * np.square(standard_deviation), n_customers * np.square(mean)
+        own = float(np.sum(squares[0]) - self.common_error**2 * np.sum(squares[1]))
         variance = max(own, 0.0) + (self.common_error * total) ** 2
         tail = 0.5 * (1.0 - coverage)
         if total <= 0.0 or variance == 0.0:
