@@ -16,7 +16,8 @@ from features.snapshot import Snapshot
 from training.evaluate import Backtest
 from training.fitters.btyd import fit_timing
 from training.models.lifecycle import LifecycleModel
-from training.models.summary import FloatArray, PurchaseSummary
+from training.models.summary import PurchaseSummary
+from training.models.timing import TimingModel
 from training.plots import plot_decile_value, plot_gain, plot_reliability
 from training.purchase_plots import (
     expected_frequency,
@@ -45,11 +46,11 @@ def draw_figures(
         end_day: First day number whose orders training did not see.
         settings: Horizon, and how the purchase process is fitted.
     """
-    days = _order_days(records, end_day, seed=settings.training.seed)
+    days = _drawn_order_days(records, end_day, seed=settings.training.seed)
     return {
         **_of_the_backtest(judged),
         **_of_tracking(days, end_day=end_day, settings=settings),
-        **_of_the_fit(summarise(days, end_day), model),
+        **_of_the_fit(summarise(days, end_day), model.process.timing),
     }
 
 
@@ -67,11 +68,55 @@ def summarise(days: pl.DataFrame, cutoff_day: int) -> PurchaseSummary:
     )
 
 
-def _order_days(records: Records, end_day: int, *, seed: int) -> pl.DataFrame:
-    known = Snapshot(end_day).known_records(records)
+def read_order_days(records: Records, end_day: int) -> pl.DataFrame:
+    """Read the order days before a day. One row per customer and order day: `customer_id`, `day`."""
+    end = Snapshot(end_day)
     days: pl.DataFrame = (
-        build_order_days(known, Snapshot(end_day)).select("customer_id", "day").collect("polars").to_native()
+        build_order_days(end.known_records(records), end).select("customer_id", "day").collect("polars").to_native()
     )
+    return days
+
+
+def draw_repeat_orders(
+    days: pl.DataFrame, models: Mapping[str, TimingModel], *, cutoff_day: int, end_day: int
+) -> Figure:
+    """Draw the repeat orders of the customers known at a cutoff, week by week, and what models expected by then.
+
+    Args:
+        days: As `read_order_days` returns them.
+        models: Name → model, fitted to what was known at the cutoff.
+        cutoff_day: Day number.
+        end_day: First day number that is not drawn.
+    """
+    births = cutoff_day - summarise(days, cutoff_day).T_days
+    start = float(births.min())
+    ends = np.arange(start + _DAYS_PER_WEEK, end_day + 1, _DAYS_PER_WEEK)
+    first = pl.col("day").min().over("customer_id")
+    repeats = days.filter(first < cutoff_day, pl.col("day") > first)["day"].sort().to_numpy()
+    return plot_tracking(
+        (ends - start) / _DAYS_PER_WEEK,
+        np.searchsorted(repeats, ends, side="left").astype(np.float64),
+        {name: expected_repeat_orders(model, births, ends) for name, model in models.items()},
+        calibration_end=(cutoff_day - start) / _DAYS_PER_WEEK,
+        n_customers=len(births),
+    )
+
+
+def draw_frequency(summary: PurchaseSummary, models: Mapping[str, TimingModel]) -> Figure:
+    """Draw how many customers ordered again how often, and how many models expect to."""
+    return plot_frequency_fit(
+        observed_frequency(summary.frequency, max_orders=MAX_ORDERS),
+        {name: expected_frequency(each, summary.T_days, max_orders=MAX_ORDERS) for name, each in models.items()},
+    )
+
+
+def draw_p_alive(summary: PurchaseSummary, model: TimingModel) -> Figure:
+    """Draw who is still alive among customers of the greatest age."""
+    return plot_p_alive_matrix(model, max_frequency=MAX_FREQUENCY, T_days=float(np.max(summary.T_days)))
+
+
+def _drawn_order_days(records: Records, end_day: int, *, seed: int) -> pl.DataFrame:
+    days = read_order_days(records, end_day)
     ids = days["customer_id"].unique().sort()
     return days if len(ids) <= MAX_CUSTOMERS else days.filter(pl.col("customer_id").is_in(_draw(ids, seed).implode()))
 
@@ -94,38 +139,18 @@ def _of_the_backtest(judged: Backtest) -> dict[str, Figure]:
 def _of_tracking(days: pl.DataFrame, *, end_day: int, settings: Settings) -> dict[str, Figure]:
     """Draw the repeat orders of customers known a horizon ago, and what was expected then; none where nothing fits."""
     cutoff_day = end_day - settings.training.horizon_days
-    summary = summarise(days, cutoff_day)
     try:
-        fitted = fit_timing(summary, model=settings.value.timing_model, fitter=settings.value.fitter).model
+        fitted = fit_timing(
+            summarise(days, cutoff_day), model=settings.value.timing_model, fitter=settings.value.fitter
+        ).model
     except ConvergenceError:
         return {}
-    births = cutoff_day - summary.T_days
-    ends = np.arange(births.min() + _DAYS_PER_WEEK, end_day + 1, _DAYS_PER_WEEK)
-    weeks: FloatArray = (ends - births.min()) / _DAYS_PER_WEEK
+    models = {fitted.name: fitted}
+    return {"repeat_orders.png": draw_repeat_orders(days, models, cutoff_day=cutoff_day, end_day=end_day)}
+
+
+def _of_the_fit(summary: PurchaseSummary, timing: TimingModel) -> dict[str, Figure]:
     return {
-        "repeat_orders.png": plot_tracking(
-            weeks,
-            _count_repeat_orders(days, cutoff_day, ends),
-            {fitted.name: expected_repeat_orders(fitted, births, ends)},
-            calibration_end=float((cutoff_day - births.min()) / _DAYS_PER_WEEK),
-            n_customers=len(summary),
-        )
-    }
-
-
-def _count_repeat_orders(days: pl.DataFrame, cutoff_day: int, ends: FloatArray) -> FloatArray:
-    """Count the repeat orders before each end of the customers known at the cutoff, (k,)."""
-    first = pl.col("day").min().over("customer_id")
-    repeats = days.filter(first < cutoff_day, pl.col("day") > first)["day"].sort().to_numpy()
-    return np.searchsorted(repeats, ends, side="left").astype(np.float64)
-
-
-def _of_the_fit(summary: PurchaseSummary, model: LifecycleModel) -> Mapping[str, Figure]:
-    timing = model.process.timing
-    observed = observed_frequency(summary.frequency, max_orders=MAX_ORDERS)
-    expected = {timing.name: expected_frequency(timing, summary.T_days, max_orders=MAX_ORDERS)}
-    oldest = float(np.max(summary.T_days))
-    return {
-        "order_frequency.png": plot_frequency_fit(observed, expected),
-        "p_alive.png": plot_p_alive_matrix(timing, max_frequency=MAX_FREQUENCY, T_days=oldest),
+        "order_frequency.png": draw_frequency(summary, {timing.name: timing}),
+        "p_alive.png": draw_p_alive(summary, timing),
     }

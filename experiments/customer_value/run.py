@@ -32,13 +32,12 @@ from features.engine import connect
 from features.errors import ConvergenceError, InsufficientHistoryError, LifestageError, SettingsError
 from features.intake.cdnow import load_cdnow_sample, write_cdnow_csv
 from features.intake.shop import read_shop
-from features.order_days import build_order_days
 from features.records import Records
 from features.settings import Settings, load_settings
 from features.snapshot import Snapshot, to_day
 from training import metrics
 from training.evaluate import COVERAGES, METRICS, Backtest, backtest, measure_coverage
-from training.figures import MAX_FREQUENCY, MAX_ORDERS, summarise
+from training.figures import draw_frequency, draw_p_alive, draw_repeat_orders, read_order_days, summarise
 from training.fitters.btyd import fit_alone, fit_order_value
 from training.labels import build_labels
 from training.ladder import OURS
@@ -51,14 +50,6 @@ from training.models.summary import FloatArray, PurchaseSummary
 from training.models.value_distribution import ValueDistribution
 from training.models.value_terms import MONTHS
 from training.plots import plot_decile_value
-from training.purchase_plots import (
-    expected_frequency,
-    expected_repeat_orders,
-    observed_frequency,
-    plot_frequency_fit,
-    plot_p_alive_matrix,
-    plot_tracking,
-)
 from training.splits import Fold, build_fold
 from training.tracking import current_commit, log_experiment
 from training.train import find_window
@@ -429,32 +420,14 @@ def _over(settings: Settings, horizon_days: int) -> Settings:
 
 def draw(log: Log, outlook: Outlook, plan: Plan, judged: Backtest) -> dict[str, Figure]:
     """Draw the models beside what came: file name → picture."""
-    snapshot, end = outlook.snapshot, Snapshot(outlook.snapshot.end_day)
-    known = build_order_days(end.known_records(log.records), end)
-    days: pl.DataFrame = known.select("customer_id", "day").collect("polars").to_native()
+    snapshot = outlook.snapshot
+    days = read_order_days(log.records, snapshot.end_day)
     summary = summarise(days, snapshot.cutoff_day)
     models = {timing.name: timing for timing in _fit_all(summary, plan.timing_models, lambda _: None)}
-    births = snapshot.cutoff_day - summary.T_days
-    ends = np.arange(births.min() + 7, snapshot.end_day + 1, 7)
-    first = pl.col("day").min().over("customer_id")
-    repeats = days.filter(first < snapshot.cutoff_day, pl.col("day") > first)["day"].sort().to_numpy()
-    oldest = float(summary.T_days.max())
     return {
-        "repeat_orders": plot_tracking(
-            (ends - births.min()) / 7.0,
-            np.searchsorted(repeats, ends).astype(np.float64),
-            {name: expected_repeat_orders(timing, births, ends) for name, timing in models.items()},
-            calibration_end=float(snapshot.cutoff_day - births.min()) / 7.0,
-            n_customers=len(summary),
-        ),
-        "order_frequency": plot_frequency_fit(
-            observed_frequency(summary.frequency, max_orders=MAX_ORDERS),
-            {name: expected_frequency(each, summary.T_days, max_orders=MAX_ORDERS) for name, each in models.items()},
-        ),
-        **{
-            f"p_alive_{_key(timing)}": plot_p_alive_matrix(timing, max_frequency=MAX_FREQUENCY, T_days=oldest)
-            for timing in models.values()
-        },
+        "repeat_orders": draw_repeat_orders(days, models, cutoff_day=snapshot.cutoff_day, end_day=snapshot.end_day),
+        "order_frequency": draw_frequency(summary, models),
+        **{f"p_alive_{_key(timing)}": draw_p_alive(summary, timing) for timing in models.values()},
         "value_deciles": plot_decile_value(judged.outcomes["value"], judged.predictions["value"]),
     }
 
