@@ -14,10 +14,11 @@ from typing import Generic, Literal, TypeVar
 import numpy as np
 
 from features.errors import ConvergenceError
+from features.settings import ValueSettings
 from training.fitters import reference
 from training.models.gamma_gamma import GammaGamma
 from training.models.maximum_likelihood import refuse
-from training.models.purchase_process import TIMING_MODELS
+from training.models.purchase_process import TIMING_MODELS, PurchaseProcess
 from training.models.summary import PurchaseSummary
 from training.models.timing import TimingModel
 
@@ -70,6 +71,17 @@ def fit_timing(
         (_describe(candidate.name, weight), partial(_attempt_timing, candidate, summary, fitter, weight))
         for candidate, weight in attempts
     )
+
+
+def fit_process(summary: PurchaseSummary, settings: ValueSettings) -> tuple[PurchaseProcess, tuple[str, ...]]:
+    """Fit timing and order value as the settings say; with what was given up, in words.
+
+    Raises:
+        ConvergenceError: As `fit_timing` and `fit_order_value`.
+    """
+    timing = fit_timing(summary, model=settings.timing_model, fitter=settings.fitter)
+    value = fit_order_value(summary, fitter=settings.fitter)
+    return PurchaseProcess(timing.model, value.model), (*timing.notes, *value.notes)
 
 
 def fit_alone(summary: PurchaseSummary, model: str) -> TimingModel:

@@ -13,8 +13,8 @@ from features.errors import InsufficientHistoryError
 from features.lifecycle.segments import Segments, learn_segments, rfm_codes
 from features.lifecycle.stages import STAGES, StageRule
 from features.lifecycle.vocabularies import load_vocabulary
-from features.settings import Settings, ValueSettings
-from training.fitters.btyd import fit_order_value, fit_timing
+from features.settings import Settings
+from training.fitters.btyd import fit_process
 from training.fitters.next_segment import fit_next_segment
 from training.fitters.spread import Window, fit_spread
 from training.fitters.trees import fit_trees, out_of_fold
@@ -81,7 +81,7 @@ def fit_lifecycle_model(
     features = features_of(present)
     inputs, names = model_inputs(table, features), input_names(features)
     advance("purchase process")
-    process, given_up = _fit_process(present, settings.value)
+    process, given_up = fit_process(purchase_summary(present), settings.value)
     advance("churn")
     churn = _fit_churn(inputs, names, table["customer_id"], labels, settings)
     advance("value")
@@ -133,14 +133,6 @@ def count_transitions(table: pl.DataFrame, labels: pl.DataFrame) -> npt.NDArray[
     overall[STAGES.index("repeat")] += 1.0
     moves += overall / overall.sum()
     return np.asarray(moves / moves.sum(axis=1, keepdims=True))
-
-
-def _fit_process(table: pl.DataFrame, settings: ValueSettings) -> tuple[PurchaseProcess, tuple[str, ...]]:
-    """Fit the purchase process, and say where plain maximum likelihood had no usable answer."""
-    summary = purchase_summary(table)
-    timing = fit_timing(summary, model=settings.timing_model, fitter=settings.fitter)
-    value = fit_order_value(summary, fitter=settings.fitter)
-    return PurchaseProcess(timing.model, value.model), (*timing.notes, *value.notes)
 
 
 def _expect_value(process: PurchaseProcess, table: pl.DataFrame, *, horizon_days: int) -> npt.NDArray[np.float64]:

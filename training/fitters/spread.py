@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 
 from features.errors import ConvergenceError
 from features.settings import Settings
-from training.fitters.btyd import fit_order_value, fit_timing
+from training.fitters.btyd import fit_process
 from training.models.purchase_process import PurchaseProcess
 from training.models.spread import UNMEASURED_ERROR, Spread
 from training.models.summary import FloatArray, PurchaseSummary
@@ -65,11 +65,9 @@ def fit_spread(
 def _relative_error(window: Window, settings: Settings) -> float | None:
     """Return observed ÷ expected total − 1, the expectation from what was known then; None where nothing fits."""
     try:
-        timing = fit_timing(window.summary, model=settings.value.timing_model, fitter=settings.value.fitter)
-        value = fit_order_value(window.summary, fitter=settings.value.fitter)
+        process, _ = fit_process(window.summary, settings.value)
     except ConvergenceError:
         return None
-    process = PurchaseProcess(timing.model, value.model)
     tied = process.tie(window.summary, horizon_days=float(settings.training.horizon_days))
     expected = float(process.expected_value(tied).sum())
     return float(window.value.sum()) / expected - 1.0 if expected > 0 else None
