@@ -122,12 +122,27 @@ class TrainingSettings(_Section):
     max_train_cutoffs: Positive
     min_history_days: Positive
     min_customers: Positive
+    trusted_customers: Positive
     min_class_customers: Positive
     process_weight: Share
+    process_inputs: bool
+    search_trials: Annotated[int, Field(ge=0, le=500)]
     prior_customers: Annotated[int, Field(ge=0)]
     bootstrap_samples: Positive
     max_fit_customers: Positive
+    seeds: Positive
     seed: int
+
+
+class RetentionSettings(_Section):
+    """What a retention campaign costs and may bring."""
+
+    contact_share: Annotated[float, Field(gt=0.0, le=1.0)]
+    contact_cost: Annotated[float, Field(ge=0.0, lt=1e9)]
+    offer_cost: Annotated[float, Field(ge=0.0, lt=1e9)]
+    response_alpha: Annotated[float, Field(gt=0.0, lt=1e9)]
+    response_beta: Annotated[float, Field(gt=0.0, lt=1e9)]
+    customer_value: Annotated[float, Field(ge=0.0, lt=1e9)]
 
 
 class StageSettings(_Section):
@@ -209,10 +224,14 @@ class GateSettings(_Section):
     churn_auc_margin: float
     churn_max_ece: Share
     churn_ece_margin: Share
+    churn_max_in_the_large: Share
     next_stage_log_loss_margin: float
     prospect_log_loss_relative_margin: float
     value_deviance_relative_margin: float
     value_max_relative_bias: float
+    min_judged_customers: Positive
+    max_stale_days: Positive
+    max_age_days: Annotated[int, Field(ge=0)]
 
 
 class ServingSettings(_Section):
@@ -225,6 +244,7 @@ class ServingSettings(_Section):
     max_orders_per_customer: Positive
     max_body_bytes: Positive
     max_list_rows: Positive
+    max_reason_customers: Annotated[int, Field(ge=0)]
 
 
 class Settings(_Section):
@@ -234,6 +254,7 @@ class Settings(_Section):
     events: EventsSettings
     engine: EngineSettings
     training: TrainingSettings
+    retention: RetentionSettings
     stages: StageSettings
     segments: SegmentSettings
     lifecycle: LifecycleSettings

@@ -25,17 +25,18 @@ from features.lifecycle.stages import StageRule
 from features.settings import ValueSettings
 from features.table import FEATURES, features_named
 from training.golden import agrees, golden_answers
-from training.models.churn import ChurnModel
+from training.models.churn import PROCESS_INPUTS, ChurnModel
 from training.models.inputs import input_names
 from training.models.lifecycle import LifecycleModel
 from training.models.next_segment import NextSegmentModel
 from training.models.next_stage import NextStageModel
 from training.models.prospects import ProspectModel
 from training.models.purchase_process import PurchaseProcess
+from training.models.reference import Reference
 from training.models.trees import Trees
 from training.models.value import ValueModel
 
-FORMAT = 4
+FORMAT = 5
 _MODEL, _GOLDEN, _MANIFEST = "model.json", "golden.json", "manifest.json"
 _TREES = {"churn": "churn.txt", "next_stage": "next_stage.txt", "order_worth": "order_worth.txt"}
 _LIBRARIES = ("numpy", "scipy", "polars", "narwhals", "lightgbm")
@@ -60,6 +61,7 @@ class Manifest:
         notes: What training had to give up on this data, in words.
         evaluation: The ladder of the backtest that this bundle's training ran.
         drivers: Input name → share of the churn trees' gain, greatest first.
+        drivers_by_theme: Theme → mean size of its part in p_churn over the customers at training, greatest first.
         libraries: Name → version it was trained with.
         files: File name → sha256.
     """
@@ -77,6 +79,7 @@ class Manifest:
     notes: list[str]
     evaluation: dict[str, Any]
     drivers: dict[str, float]
+    drivers_by_theme: dict[str, float]
     libraries: dict[str, str]
     files: dict[str, str]
 
@@ -101,6 +104,7 @@ def write_bundle(
     trained_as_of: str,
     data: dict[str, Any],
     evaluation: dict[str, Any],
+    drivers_by_theme: Mapping[str, float] | None = None,
 ) -> Path:
     """Write a bundle under `folder`, named by its version; an equal one that stands there is left as it is.
 
@@ -122,6 +126,7 @@ def write_bundle(
         notes=list(model.notes),
         evaluation=evaluation,
         drivers=_drivers(model),
+        drivers_by_theme=dict(drivers_by_theme or {}),
         libraries={name: metadata.version(name) for name in _LIBRARIES},
         files={name: _hash(text) for name, text in texts.items()},
     )
@@ -213,7 +218,11 @@ def _tree_parts(model: LifecycleModel) -> Mapping[str, Trees | None]:
 def _build_model(values: dict[str, Any], texts: Mapping[str, str]) -> LifecycleModel:
     features = tuple(str(name) for name in values["features"])
     n_inputs = len(input_names(features))
-    n_columns = {"order_worth": n_inputs + 1}  # what the purchase process says comes last
+    # What the purchase process says comes last.
+    n_columns = {
+        "churn": n_inputs + len(PROCESS_INPUTS) * bool(values["churn"]["reads_process"]),
+        "order_worth": n_inputs + 1,
+    }
     trees = {
         name: Trees(texts[file], n_columns.get(name, n_inputs)) if file in texts else None
         for name, file in _TREES.items()
@@ -231,13 +240,18 @@ def _build_model(values: dict[str, Any], texts: Mapping[str, str]) -> LifecycleM
         features=features,
         prospects=None if values["prospects"] is None else ProspectModel.from_dict(values["prospects"]),
         notes=tuple(str(note) for note in values["notes"]),
+        search=tuple(dict(trial) for trial in values["search"]),
+        reference=None
+        if values["reference"] is None
+        else Reference.from_dict(values["reference"], names=input_names(features)),
     )
 
 
 def _drivers(model: LifecycleModel) -> dict[str, float]:
     if model.churn.trees is None:
         return {}
-    shares = zip(input_names(model.features), model.churn.trees.gain_importance().tolist(), strict=True)
+    names = (*input_names(model.features), *PROCESS_INPUTS)  # the latter only where the trees see them
+    shares = zip(names, model.churn.trees.gain_importance().tolist(), strict=False)
     return {name: round(share, 6) for name, share in sorted(shares, key=lambda pair: -pair[1]) if share > 0}
 
 

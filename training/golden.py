@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.catalogue import MICROS
@@ -11,6 +12,7 @@ from features.lifecycle.segments import SIZES
 from features.records import Records
 from features.snapshot import Snapshot
 from features.table import build_customer_table, features_named
+from training.models.contributions import churn_contributions, merge_by_theme
 from training.models.lifecycle import LifecycleModel
 
 _CUTOFF_DAY = 10_000
@@ -32,8 +34,8 @@ def golden_answers(model: LifecycleModel) -> dict[str, list[float]]:
     """Answer the golden histories from raw orders on, so that features, stages and models are all compared.
 
     Returns:
-        History name → `p_churn`, the next-stage vector, `expected_orders`, `clv_12m` and its upper bound, RFM code,
-        size, cell and `p_leave_cell`.
+        History name → `p_churn`, the same over other horizons, the next-stage vector, `expected_orders`, `clv_12m` and
+        its upper bound, RFM code, size, cell and `p_leave_cell`, and what each theme adds to `p_churn`.
     """
     snapshot = Snapshot(_CUTOFF_DAY, model.horizon_days)
     features = features_named(model.features)
@@ -45,8 +47,25 @@ def golden_answers(model: LifecycleModel) -> dict[str, list[float]]:
     ]
     value = [answer.forecast.expected_orders, answer.forecast.clv_12m, answer.forecast.clv_12m_high]
     cells = [answer.cells.cell, answer.cells.p_leave_cell]
-    rows = np.column_stack([answer.p_churn, answer.p_next_stage, *value, *segments, *cells])
+    rows = np.column_stack(
+        [
+            answer.p_churn,
+            answer.p_churn_by_horizon,
+            answer.p_next_stage,
+            *value,
+            *segments,
+            *cells,
+            *_themes(model, table),
+        ]
+    )
     return {name: row.tolist() for name, row in zip(table["customer_id"], rows, strict=True)}
+
+
+def _themes(model: LifecycleModel, table: pl.DataFrame) -> list[npt.NDArray[np.float64]]:
+    """Return what the themes add to the probability of churn, (n, n_themes); nothing where there is no reference."""
+    if model.reference is None:
+        return []
+    return [merge_by_theme(churn_contributions(model, table, model.reference), model)]
 
 
 def agrees(expected: dict[str, Any], actual: dict[str, list[float]]) -> bool:

@@ -14,7 +14,7 @@ from features.records import Records
 from features.settings import Settings
 from features.snapshot import Snapshot
 from features.table import FEATURES, build_customer_table, build_customer_tables
-from training.fitters.lifecycle import Examples, fit_lifecycle_model
+from training.fitters.lifecycle import Examples, fit_lifecycle_model, regrow
 from training.fitters.prospects import fit_prospects
 from training.labels import build_label_tables, build_prospect_examples
 from training.models.lifecycle import LifecycleModel
@@ -73,6 +73,11 @@ def learn_at(
     return past, replace(model, prospects=prospects, notes=notes)
 
 
+def relearn(past: Past, model: LifecycleModel, *, seed: int, settings: Settings) -> LifecycleModel:
+    """Learn from the same past with another seed, to show what chance does."""
+    return regrow(model, past.examples, seed=seed, settings=settings)
+
+
 def build_past(records: Records, fold: Fold, *, settings: Settings) -> Past:
     """Build the training examples and the present of one cutoff; what came at or after it does not exist here."""
     horizon = settings.training.horizon_days
@@ -85,9 +90,10 @@ def build_past(records: Records, fold: Fold, *, settings: Settings) -> Past:
     limit, seed = settings.training.max_fit_customers, settings.training.seed
     snapshots = [Snapshot(day, horizon) for day in fold.train_cutoff_days]
     examples = [
-        Examples(*tables).sample(limit, seed=seed)
+        Examples(customers, labels, snapshot.cutoff_day).sample(limit, seed=seed)
         for batch in _batches(snapshots, is_large=table.height > limit)
-        for tables in zip(
+        for snapshot, customers, labels in zip(
+            batch,
             build_customer_tables(known, batch, rule=rule, features=features),
             build_label_tables(known, batch, rule=rule),
             strict=True,

@@ -1,10 +1,13 @@
 """Rolling cutoffs: every test lies one whole horizon after the youngest cutoff that training saw."""
 
+import math
 from dataclasses import dataclass
 
 from features.errors import InsufficientHistoryError
 from features.settings import TrainingSettings
 from features.snapshot import to_date
+
+_FEWEST_TO_WEIGH = 3  # cutoffs: two to hold out in turn, and one older than both
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ def build_fold(cutoff_day: int, *, first_day: int, settings: TrainingSettings) -
     """
     horizon, earliest = settings.horizon_days, first_day + settings.min_history_days
     youngest = cutoff_day - horizon
-    candidates = range(youngest, earliest - 1, -settings.train_step_days)
+    candidates = range(youngest, earliest - 1, -_step_days(youngest - earliest, settings))
     if not candidates:
         needed = settings.min_history_days + horizon
         raise InsufficientHistoryError(
@@ -42,6 +45,18 @@ def build_fold(cutoff_day: int, *, first_day: int, settings: TrainingSettings) -
             remedy="Give a longer history, a later as-of date or a shorter --horizon-days.",
         )
     return Fold(cutoff_day=cutoff_day, train_cutoff_days=tuple(candidates[: settings.max_train_cutoffs]))
+
+
+def _step_days(span_days: int, settings: TrainingSettings) -> int:
+    """Return the days between training cutoffs: as set, or more where the horizon is long and the history allows.
+
+    To weigh what was learned takes a cutoff to hold out, and others whose outcomes were known by then. With a span of
+    one horizon and a half there are two such cutoffs.
+    """
+    if settings.max_train_cutoffs < _FEWEST_TO_WEIGH or span_days < 1.5 * settings.horizon_days:
+        return settings.train_step_days
+    needed = math.ceil(1.5 * settings.horizon_days / (settings.max_train_cutoffs - 1))
+    return max(settings.train_step_days, needed)
 
 
 def rolling_folds(*, first_day: int, end_day: int, settings: TrainingSettings) -> tuple[Fold, ...]:

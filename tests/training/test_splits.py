@@ -38,6 +38,15 @@ def test_by_hand() -> None:
     assert build_fold(300, first_day=0, settings=_settings(max_train_cutoffs=2)).train_cutoff_days == (210, 180)
 
 
+def test_long_horizon() -> None:
+    """For a long horizon cutoffs lie further apart, so that two can be held out; without room they do not."""
+    half_year = _settings(horizon_days=180)
+    assert build_fold(700, first_day=0, settings=half_year).train_cutoff_days == (520, 466, 412, 358, 304, 250)
+    assert build_fold(500, first_day=0, settings=half_year).train_cutoff_days == (320, 290, 260, 230, 200, 170)
+    days = build_fold(700, first_day=0, settings=half_year).train_cutoff_days
+    assert [sum(older + 180 <= held_out for older in days) for held_out in days[:3]] == [2, 1, 0]
+
+
 def test_just_enough() -> None:
     """One day less than least history plus horizon is refused, and the message names the days that it takes."""
     assert build_fold(150, first_day=0, settings=DEFAULTS).train_cutoff_days == (60,)

@@ -11,6 +11,7 @@ from scipy.optimize import brentq
 from features.errors import ConvergenceError
 from features.settings import Settings
 from training.fitters.btyd import fit_process
+from training.models.habits import NO_HABITS, Habits
 from training.models.purchase_process import PurchaseProcess
 from training.models.spread import UNMEASURED_ERROR, Spread
 from training.models.summary import FloatArray, PurchaseSummary
@@ -29,10 +30,12 @@ class Window:
     Attributes:
         summary: What was known of n customers at the cutoff.
         value: (n,) what they brought, in currency units.
+        habits: Of the shop, by what was known at the cutoff.
     """
 
     summary: PurchaseSummary
     value: FloatArray
+    habits: Habits = NO_HABITS
 
     def orderers(self) -> Window:
         """Select those who brought something."""
@@ -65,8 +68,10 @@ def fit_spread(
 def _relative_error(window: Window, settings: Settings) -> float | None:
     """Return observed ÷ expected total − 1, the expectation from what was known then; None where nothing fits."""
     try:
-        process, _ = fit_process(window.summary, settings.value)
+        process, _ = fit_process(window.summary, settings, habits=window.habits)
     except ConvergenceError:
+        return None
+    if process.is_fallback:  # its error would be the prior's
         return None
     tied = process.tie(window.summary, horizon_days=float(settings.training.horizon_days))
     expected = float(process.expected_value(tied).sum())

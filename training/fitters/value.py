@@ -106,16 +106,44 @@ def fit_value(
     Raises:
         ValueError: If a process value is not finite and above 0.
     """
+    orderers = _orderers(inputs, customer_ids, labels, process_value, cutoffs)
+    fewest = max(settings.training.min_class_customers, N_FOLDS)
+    if orderers.count_customers() < fewest or not orderers.value.sum() > 0.0:
+        return ValueModel.of_process()
+    return _fit(orderers, names=(*names, "process_value"), settings=settings.training)
+
+
+def regrow_value(
+    model: ValueModel,
+    inputs: Matrix,
+    *,
+    names: tuple[str, ...],
+    customer_ids: pl.Series,
+    labels: pl.DataFrame,
+    process_value: Vector,
+    seed: int,
+    cutoffs: npt.NDArray[np.int64],
+) -> ValueModel:
+    """Learn the trees of a model again with another seed, and nothing else; arguments as `fit_value`."""
+    if model.trees is None:
+        return model
+    bounded = _orderers(inputs, customer_ids, labels, process_value, cutoffs).bound()
+    return replace(model, trees=_fit_trees(bounded, names=(*names, "process_value"), seed=seed))
+
+
+def _orderers(
+    inputs: Matrix,
+    customer_ids: pl.Series,
+    labels: pl.DataFrame,
+    process_value: Vector,
+    cutoffs: npt.NDArray[np.int64],
+) -> _Orderers:
     if not bool((np.isfinite(process_value) & (process_value > 0.0)).all()):
         raise ValueError("process_value must be finite and above 0 for every row.")
     everyone = _Orderers(
         value_inputs(inputs, process_value), labels["value"].to_numpy(), process_value, customer_ids, cutoffs
     )
-    orderers = everyone.take(~labels["is_churned"].to_numpy())
-    fewest = max(settings.training.min_class_customers, N_FOLDS)
-    if orderers.count_customers() < fewest or not orderers.value.sum() > 0.0:
-        return ValueModel.of_process()
-    return _fit(orderers, names=(*names, "process_value"), settings=settings.training)
+    return everyone.take(~labels["is_churned"].to_numpy())
 
 
 def _fit(orderers: _Orderers, *, names: tuple[str, ...], settings: TrainingSettings) -> ValueModel:

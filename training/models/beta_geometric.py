@@ -110,15 +110,13 @@ class BetaGeometricNbd(TimingModel):
 
     def orders_if_alive(self, summary: PurchaseSummary, *, ends_days: FloatArray) -> AliveOrders:
         """Compute the orders to come from a living customer to each of k ends, once per cell of (frequency, T)."""
-        x, age_days, inverse = cells_of_age(summary)
-        w = self._relative(age_days[:, None], ends_days[None, :])
+        x, w, inverse = self._cells_ahead(summary, ends_days)
         expected, factorial, survival = self._over_dropout(x, w, _integrate, n_integrals=3)
         return AliveOrders(inverse, expected, factorial, p_order_of_rate((self.r + x)[:, None], w), survival)
 
     def expected_if_alive(self, summary: PurchaseSummary, *, ends_days: FloatArray) -> tuple[IndexArray, FloatArray]:
         """Compute the mean of the orders to come alone; see `TimingModel.expected_if_alive`."""
-        x, age_days, inverse = cells_of_age(summary)
-        w = self._relative(age_days[:, None], ends_days[None, :])
+        x, w, inverse = self._cells_ahead(summary, ends_days)
         return inverse, self._over_dropout(x, w, _integrate_mean, n_integrals=1)[0]
 
     def p_orders_if_alive(self, summary: PurchaseSummary, *, horizon_days: float, max_orders: int) -> FloatArray:
@@ -128,14 +126,21 @@ class BetaGeometricNbd(TimingModel):
         B(a, b+m+n)/B(a, b+m) · P(N = n) + B(a+1, b+m+n−1)/B(a, b+m) · P(N ≥ n), with N the NBD orders of one who stays
         (Fader, Hardie and Lee 2005, eq. 8, given the history).
         """
-        x, age_days, inverse = cells_of_age(summary)
-        c, w = (self.r + x)[:, None], self._relative(age_days, horizon_days)[:, None]
+        x, w, inverse = self._cells_ahead(summary, np.array([horizon_days], dtype=np.float64))
+        c = (self.r + x)[:, None]
         n, b = np.arange(max_orders + 1.0)[None, :], (self.b + x + self.chances_at_first_order)[:, None]
         stays = np.exp(betaln(self.a, b + n) - betaln(self.a, b)) * nbd(c, w, n)
         leaves = np.exp(betaln(self.a + 1.0, b + n[:, 1:] - 1.0) - betaln(self.a, b)) * nbd_at_least(c, w, n[:, 1:])
         stays[:, 1:] += leaves
         result: FloatArray = stays[inverse]
         return result
+
+    def _cells_ahead(
+        self, summary: PurchaseSummary, ends_days: FloatArray
+    ) -> tuple[FloatArray, FloatArray, IndexArray]:
+        """Return the frequency (c,) and the time ahead ÷ scale (c, k) of each cell, and each customer's cell, (n,)."""
+        x, age_days, inverse = cells_of_age(summary)
+        return x, self._relative(age_days[:, None], ends_days[None, :]), inverse
 
     def _b_at_last_chance(self, x: FloatArray) -> FloatArray:
         result: FloatArray = self.b + np.maximum(x + self.chances_at_first_order, 1.0) - 1.0

@@ -6,15 +6,32 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from training.models.summary import PurchaseSummary
+from training.models.timing import TimingModel
 from training.models.trees import Trees
 
 Vector = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float64]
 _EPSILON = 1e-6
+
+# What the purchase process says of a customer, in the order of the columns of `process_view`.
+PROCESS_INPUTS = ("process_p_no_order", "process_p_alive", "process_expected_orders")
+
+
+def process_view(timing: TimingModel, summary: PurchaseSummary, *, horizon_days: float) -> Matrix:
+    """Return what a timing model says of each customer, shape (n, 3), columns as `PROCESS_INPUTS`."""
+    return np.column_stack(
+        [
+            timing.p_no_order(summary, horizon_days=horizon_days),
+            timing.p_alive(summary),
+            timing.expected_orders(summary, horizon_days=horizon_days),
+        ]
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class ProbabilityCalibrator:
-    """Platt scaling: p ↦ σ(intercept + slope · logit p) (Platt 1999, Probabilistic outputs for SVMs, eq. 1)."""
+    """A straight line on log-odds: p ↦ σ(intercept + slope · logit p) (Platt 1999, Probabilistic outputs, eq. 1)."""
 
     slope: float = 1.0
     intercept: float = 0.0
@@ -26,49 +43,67 @@ class ProbabilityCalibrator:
 
 @dataclass(frozen=True, slots=True)
 class ChurnModel:
-    """The plain opinion pool of calibrated trees and the purchase process (Stone 1961, linear pool).
+    """A calibrated linear opinion pool of trees and the purchase process (Stone 1961, The opinion pool).
 
-    Each forgives the other's fault: trees are miscalibrated when the season moves between cutoffs, the process
-    knows no behaviour beyond timing. The weight is a setting, not fitted, because a weight fitted on one season's
-    move is wrong on the next.
+    Each forgives the other's fault: trees are miscalibrated when the season moves between cutoffs, the process knows
+    no behaviour beyond timing. A pool of calibrated opinions is less sure than it could be (Ranjan and Gneiting 2010,
+    Combining probability forecasts), so it is calibrated as a whole.
 
     Args:
         trees: Binary trees for churn, or None where the shop has too few of either class: the process then answers.
-        calibrator: Applied to the trees' probability.
         process_weight: Weight of the purchase process in the pool, 0 to 1; 1 where there are no trees.
+        calibrator: Applied to the pool; the identity where there are no trees.
+        reads_process: Whether the trees see `PROCESS_INPUTS` as their last columns.
     """
 
     trees: Trees | None
-    calibrator: ProbabilityCalibrator
     process_weight: float
+    calibrator: ProbabilityCalibrator = ProbabilityCalibrator()
+    reads_process: bool = False
 
-    def p_churn(self, inputs: npt.NDArray[np.float64], p_no_order: Vector) -> Vector:
+    def p_churn(self, inputs: Matrix, process: Matrix) -> Vector:
         """Return the probability of no order within the horizon, shape (n,).
 
         Args:
-            inputs: Model matrix (see `model_inputs`).
-            p_no_order: The purchase process's own probability of no order, shape (n,).
+            inputs: Model matrix (see `model_inputs`), shape (n, n_inputs).
+            process: What the purchase process says (see `process_view`), shape (n, 3).
         """
+        p_no_order: Vector = process[:, 0]
         if self.trees is None:
             return p_no_order
-        learned = self.calibrator.calibrate(self.trees.predict(inputs))
-        return (1.0 - self.process_weight) * learned + self.process_weight * p_no_order
+        learned = self.trees.predict(self.tree_inputs(inputs, process))
+        return self.calibrator.calibrate(pool(learned, p_no_order, self.process_weight))
+
+    def tree_inputs(self, inputs: Matrix, process: Matrix) -> Matrix:
+        """Return what the trees see, shape (n, n_inputs + 3), or the inputs alone."""
+        return np.column_stack([inputs, process]) if self.reads_process else inputs
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is not trees as JSON values."""
-        return {"calibrator": asdict(self.calibrator), "process_weight": self.process_weight}
+        return {
+            "calibrator": asdict(self.calibrator),
+            "process_weight": self.process_weight,
+            "reads_process": self.reads_process,
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], trees: Trees | None) -> Self:
         """Rebuild a model from `to_dict` and its trees.
 
         Raises:
-            ValueError: If the trees are not binary, or the weight is no share.
+            ValueError: If the trees are not binary, the weight is no share, or the calibrator does not keep the order.
         """
+        calibrator, weight = ProbabilityCalibrator(**values["calibrator"]), values["process_weight"]
         is_binary = trees is None or (trees.n_outputs == 1 and not trees.is_regression)
-        if not (is_binary and 0.0 <= values["process_weight"] <= 1.0):
-            raise ValueError("the trees are not binary, or the weight is no share")
-        return cls(trees, ProbabilityCalibrator(**values["calibrator"]), values["process_weight"])
+        keeps_order = np.isfinite(calibrator.intercept) and calibrator.slope >= 0.0
+        if not (is_binary and keeps_order and 0.0 <= weight <= 1.0):
+            raise ValueError("the trees are not binary, the weight is no share, or the calibrator turns the order")
+        return cls(trees, weight, calibrator, reads_process=bool(values["reads_process"]))
+
+
+def pool(learned: Vector, p_no_order: Vector, process_weight: float) -> Vector:
+    """Return the weighted mean of two opinions, shape (n,)."""
+    return np.asarray((1.0 - process_weight) * learned + process_weight * p_no_order)
 
 
 def logit(p: Vector) -> Vector:

@@ -8,7 +8,7 @@ import polars as pl
 
 from features.lifecycle.stages import STAGES
 from features.table import FEATURE_NAMES
-from training.models.summary import PurchaseSummary
+from training.models.summary import YEAR_DAYS, PurchaseSummary
 
 _STAGE_INPUTS = ("stage_code", "at_risk_after_days", "lost_after_days")
 
@@ -39,7 +39,21 @@ def model_inputs(table: pl.DataFrame, features: Sequence[str]) -> npt.NDArray[np
     return whole.select(pl.col(input_names(features)).cast(pl.Float64)).to_numpy()
 
 
+def mean_order_value(table: pl.DataFrame) -> float:
+    """Return the mean value of all order days of a customer table, 0 where it is empty or nothing was paid."""
+    n_order_days = float(table["frequency"].sum()) + table.height
+    return max(float(table["historic_value"].sum()), 0.0) / max(n_order_days, 1.0)
+
+
 def purchase_summary(table: pl.DataFrame) -> PurchaseSummary:
     """Return the sufficient statistics of the purchase models, one element per customer."""
-    columns = ("frequency", "recency_days", "T_days", "monetary_value")
-    return PurchaseSummary(*(table[name].fill_null(0.0).to_numpy() for name in columns))
+    names = ("frequency", "recency_days", "T_days", "monetary_value")
+    return PurchaseSummary(**{name: table[name].fill_null(0.0).to_numpy() for name in names}, year_day=_year_day(table))
+
+
+def _year_day(table: pl.DataFrame) -> npt.NDArray[np.float64] | None:
+    """Return the place of the cutoff in the year, (n,); None where the table does not tell the day."""
+    if "last_day" not in table.columns:
+        return None
+    silence = table["T_days"].to_numpy() - table["recency_days"].fill_null(0.0).to_numpy()
+    return np.asarray(np.mod(table["last_day"].to_numpy() + silence, YEAR_DAYS))

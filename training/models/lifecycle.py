@@ -10,12 +10,15 @@ import polars as pl
 from features.lifecycle.segments import Segments
 from features.lifecycle.stages import STAGES, StageRule, reachable_by_order
 from features.settings import ValueSettings
-from training.models.churn import ChurnModel
+from training.models.churn import ChurnModel, process_view
+from training.models.horizons import HORIZONS_DAYS
 from training.models.inputs import model_inputs, purchase_summary, stage_codes
 from training.models.next_segment import CellForecast, NextSegmentModel
 from training.models.next_stage import NextStageModel, join_branches
 from training.models.prospects import ProspectModel
 from training.models.purchase_process import Forecast, PurchaseProcess, Tied
+from training.models.reference import Reference
+from training.models.summary import PurchaseSummary
 from training.models.value import ValueModel
 from training.models.value_terms import ValueTerms
 
@@ -26,6 +29,8 @@ class Answer:
 
     Args:
         p_churn: P(no order in the horizon), shape (n,).
+        p_churn_by_horizon: P(no order within each of `HORIZONS_DAYS`), shape (n, 3), never rising from one to the next;
+            `p_churn` where the horizon is one of them.
         p_next_stage: P(stage at the horizon's end), shape (n, n_stages), columns as `STAGES`.
         tied: The orders ahead, tied to `p_churn`.
         forecast: Orders and value that follow.
@@ -33,6 +38,7 @@ class Answer:
     """
 
     p_churn: npt.NDArray[np.float64]
+    p_churn_by_horizon: npt.NDArray[np.float64]
     p_next_stage: npt.NDArray[np.float64]
     tied: Tied
     forecast: Forecast
@@ -56,6 +62,8 @@ class LifecycleModel:
         features: Names of the features that the trees read, in their order.
         prospects: Answers for those who have not ordered; None where the shop records nothing of them.
         notes: What training had to give up on this data, in words; empty where nothing.
+        search: Shapes of the churn trees that training tried, as flat JSON values.
+        reference: What reasons compare customers with; None gives no reasons.
     """
 
     horizon_days: int
@@ -70,12 +78,13 @@ class LifecycleModel:
     features: tuple[str, ...]
     prospects: ProspectModel | None = None
     notes: tuple[str, ...] = ()
+    search: tuple[dict[str, Any], ...] = ()
+    reference: Reference | None = None
 
     def answer(self, table: pl.DataFrame) -> Answer:
         """Answer for every row of a customer table built with this model's stage rule and horizon."""
         summary, inputs = purchase_summary(table), model_inputs(table, self.features)
-        p_no_order = self.process.timing.p_no_order(summary, horizon_days=self.horizon_days)
-        p_churn = self.churn.p_churn(inputs, p_no_order)
+        p_churn = self.churn.p_churn(inputs, self.process_view(summary))
         p_given_order = self.next_stage.p_given_order(inputs, stage_codes(table["stage"]), self.is_reachable(table))
         tied = self.process.tie(summary, p_churn, horizon_days=self.horizon_days)
         forecast = self.process.forecast(
@@ -88,7 +97,18 @@ class LifecycleModel:
         p_recommends = self.next_stage.p_recommends_if_silent(silent_code)
         p_next_stage = join_branches(p_churn, silent_code, p_given_order, p_recommends)
         cells = self.next_segment.predict(table, p_churn, segments=self.segments, horizon_days=self.horizon_days)
-        return Answer(p_churn, p_next_stage, tied, forecast, cells)
+        return Answer(p_churn, self._churn_by_horizon(p_churn, tied), p_next_stage, tied, forecast, cells)
+
+    def _churn_by_horizon(self, p_churn: npt.NDArray[np.float64], tied: Tied) -> npt.NDArray[np.float64]:
+        """Carry p_churn to other horizons through the purchase process that is tied to it, shape (n, 3)."""
+        ends = np.array(HORIZONS_DAYS, dtype=np.float64)
+        p_no_order = self.process.p_no_order_curve(tied, ends_days=ends)
+        p_no_order[:, ends == self.horizon_days] = p_churn[:, None]
+        return p_no_order
+
+    def process_view(self, summary: PurchaseSummary) -> npt.NDArray[np.float64]:
+        """Return what the purchase process says of each customer, shape (n, 3) (see `churn.process_view`)."""
+        return process_view(self.process.timing, summary, horizon_days=self.horizon_days)
 
     @property
     def terms(self) -> ValueTerms:
@@ -130,4 +150,6 @@ class LifecycleModel:
             "features": list(self.features),
             "prospects": None if self.prospects is None else self.prospects.to_dict(),
             "notes": list(self.notes),
+            "search": list(self.search),
+            "reference": None if self.reference is None else self.reference.to_dict(),
         }

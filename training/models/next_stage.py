@@ -31,6 +31,8 @@ class NextStageModel:
             shop records none.
         temperature: Divides the trees' log-probabilities before they are normalised again (Guo et al. 2017, On
             calibration of modern neural networks, eq. 9).
+        n_moves: How many moves from each stage were learned from, n_stages of them. One more observation is spread
+            evenly over the stages that can be reached, so that none of them is impossible; empty where it is not.
     """
 
     transitions: Matrix
@@ -38,6 +40,7 @@ class NextStageModel:
     classes: tuple[int, ...] = ()
     temperature: float = 1.0
     p_recommends: float = 0.0
+    n_moves: tuple[int, ...] = ()
 
     def p_given_order(
         self, inputs: Matrix, stage_code: npt.NDArray[np.int64], is_reachable: npt.NDArray[np.bool_]
@@ -55,7 +58,19 @@ class NextStageModel:
             p = np.zeros((inputs.shape[0], len(STAGES)))
             p[:, list(self.classes)] = sharpen(self.trees.predict(inputs), self.temperature)
         p = _shared_out(p, is_reachable)
-        return np.asarray(p / p.sum(axis=1, keepdims=True))
+        p = p / p.sum(axis=1, keepdims=True)
+        if not self.n_moves:
+            return np.asarray(p)
+        is_possible = is_reachable.copy()  # of an ambassador only where recommending is on record
+        is_possible[:, _ACTIVE[_AMBASSADOR]] &= (self.p_recommends > 0.0) | (p[:, _ACTIVE[_AMBASSADOR]] > 0.0)
+        evenly = is_possible / is_possible.sum(axis=1, keepdims=True)
+        weight = self._even_weight(stage_code)[:, None]
+        return np.asarray((1.0 - weight) * p + weight * evenly)
+
+    def _even_weight(self, stage_code: npt.NDArray[np.int64]) -> Matrix:
+        """Return the weight of one observation beside those learned from, (n,): 1 / (n + 2), for one is in already."""
+        n = np.array(self.n_moves, dtype=np.float64)
+        return 1.0 / (2.0 + (n[stage_code] if self.trees is None else np.full(stage_code.size, n.sum())))
 
     def p_recommends_if_silent(self, silent_code: npt.NDArray[np.int64]) -> Matrix:
         """Return P(a first recommendation in the horizon | no order comes), shape (n,).
@@ -72,6 +87,7 @@ class NextStageModel:
             "classes": list(self.classes),
             "temperature": self.temperature,
             "p_recommends": self.p_recommends,
+            "n_moves": list(self.n_moves),
         }
 
     @classmethod
@@ -79,12 +95,16 @@ class NextStageModel:
         """Rebuild a model from `to_dict` and its trees.
 
         Raises:
-            ValueError: If the trees do not answer for the classes.
+            ValueError: If the trees do not answer for the classes, or the moves are not counted by stage.
         """
-        classes = tuple(values["classes"])
+        classes, n_moves = tuple(values["classes"]), tuple(int(n) for n in values.get("n_moves", ()))
         if trees is not None and (trees.n_outputs != len(classes) or not set(classes) <= set(range(len(STAGES)))):
             raise ValueError("the trees do not answer for these classes")
-        return cls(np.array(values["transitions"]), trees, classes, values["temperature"], values["p_recommends"])
+        if len(n_moves) not in {0, len(STAGES)} or min(n_moves, default=0) < 0:
+            raise ValueError("there must be a number of moves from each stage")
+        return cls(
+            np.array(values["transitions"]), trees, classes, values["temperature"], values["p_recommends"], n_moves
+        )
 
 
 def _shared_out(p: Matrix, is_reachable: npt.NDArray[np.bool_]) -> Matrix:

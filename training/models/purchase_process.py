@@ -24,8 +24,11 @@ import numpy as np
 
 from training.models.bg_nbd import BgNbd
 from training.models.gamma_gamma import GammaGamma
+from training.models.habits import Habits
 from training.models.mbg_nbd import MbgNbd
 from training.models.pareto_nbd import ParetoNbd
+from training.models.regular_nbd import RegularNbd
+from training.models.seasonal_nbd import SeasonalNbd
 from training.models.spread import Spread
 from training.models.summary import FloatArray, PurchaseSummary
 from training.models.timing import AliveOrders, TimingModel, newcomers
@@ -33,7 +36,9 @@ from training.models.value_distribution import ValueDistribution
 from training.models.value_terms import MONTH_ENDS_DAYS, MONTHS, YEAR_DAYS, ValueTerms
 
 TIMING_MODELS: Mapping[str, type[TimingModel]] = {"mbg_nbd": MbgNbd, "bg_nbd": BgNbd, "pareto_nbd": ParetoNbd}
-_KEYS = {model: key for key, model in TIMING_MODELS.items()}
+# With those that a shop's habits ask for.
+_BY_KEY: Mapping[str, type[TimingModel]] = {**TIMING_MODELS, "seasonal_nbd": SeasonalNbd, "regular_nbd": RegularNbd}
+_KEYS = {model: key for key, model in _BY_KEY.items()}
 _NO_SPREAD = Spread()
 
 
@@ -158,11 +163,21 @@ class PurchaseProcess:
         timing: Model of order timing.
         gamma_gamma: Model of order value.
         spread: How far outcomes lie from expectations, as measured on earlier time.
+        is_small: Whether so few customers were there to learn from that nothing of it is sure.
+        is_fallback: Whether so few of them had come back that a stated prior says much of it.
     """
 
     timing: TimingModel
     gamma_gamma: GammaGamma
     spread: Spread = _NO_SPREAD
+    is_small: bool = False
+    is_fallback: bool = False
+
+    @property
+    def habits(self) -> Habits:
+        """What of the shop's rhythm the timing model was chosen for."""
+        k = int(self.timing.k) if isinstance(self.timing, RegularNbd) else 1
+        return Habits(season=self.timing.season if isinstance(self.timing, SeasonalNbd) else None, k=k)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the parameters as JSON types."""
@@ -170,6 +185,8 @@ class PurchaseProcess:
             "timing": {"model": _KEYS[type(self.timing)], **self.timing.to_dict()},
             "gamma_gamma": self.gamma_gamma.to_dict(),
             "spread": asdict(self.spread),
+            "is_small": self.is_small,
+            "is_fallback": self.is_fallback,
         }
 
     @classmethod
@@ -177,12 +194,19 @@ class PurchaseProcess:
         """Restore a process from `to_dict`.
 
         Raises:
+            KeyError: A part of it is not there.
             ValueError: A parameter cannot be one.
         """
         timing = dict(parameters["timing"])
-        model = TIMING_MODELS[timing.pop("model")]
+        model = _BY_KEY[timing.pop("model")]
         spread = Spread(**{name: float(value) for name, value in parameters["spread"].items()})
-        return cls(model.from_dict(timing), GammaGamma.from_dict(parameters["gamma_gamma"]), spread)
+        return cls(
+            model.from_dict(timing),
+            GammaGamma.from_dict(parameters["gamma_gamma"]),
+            spread,
+            is_small=bool(parameters["is_small"]),
+            is_fallback=bool(parameters["is_fallback"]),
+        )
 
     def tie(self, summary: PurchaseSummary, p_churn: FloatArray | None = None, *, horizon_days: float) -> Tied:
         """Tie the orders ahead to p_churn.

@@ -11,6 +11,7 @@ FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.intp]
 BoolArray = npt.NDArray[np.bool_]
 
+YEAR_DAYS = 365.25
 _TABLE_SLOTS_PER_ROW = 16
 
 
@@ -39,6 +40,8 @@ class PurchaseSummary:
         T_days: (n,) cutoff − first order day, at least `recency_days`.
         monetary_value: (n,) mean value of the repeat order days; 0 where frequency is 0. A value of 0 or
             less says nothing about the next order, and models take the population's mean there.
+        year_day: (n,) place of the cutoff in the year: days since 1970-01-01 modulo 365.25; None where it is not known.
+            Read by `SeasonalNbd` alone.
 
     Raises:
         ValueError: An array has the wrong shape, a value that is not finite, or statistics that no order log can give.
@@ -48,10 +51,11 @@ class PurchaseSummary:
     recency_days: FloatArray
     T_days: FloatArray
     monetary_value: FloatArray
+    year_day: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            object.__setattr__(self, field.name, np.asarray(getattr(self, field.name), dtype=np.float64))
+        for name in _columns_of(self):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
         _validate(self)
 
     def __len__(self) -> int:
@@ -59,9 +63,7 @@ class PurchaseSummary:
 
     def take(self, rows: IndexArray | BoolArray) -> PurchaseSummary:
         """Select customers by row number or by mask. One element per selected customer."""
-        return PurchaseSummary(
-            self.frequency[rows], self.recency_days[rows], self.T_days[rows], self.monetary_value[rows]
-        )
+        return PurchaseSummary(**{name: getattr(self, name)[rows] for name in _columns_of(self)})
 
     def monetary_is_known(self) -> BoolArray:
         """Tell which customers' repeat orders say something about the value of the next."""
@@ -115,14 +117,18 @@ def _compact_by_sorting(values: npt.NDArray[np.float64] | IndexArray) -> tuple[I
     return inverse, len(distinct)
 
 
+def _columns_of(summary: PurchaseSummary) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(summary) if getattr(summary, field.name) is not None)
+
+
 def _validate(summary: PurchaseSummary) -> None:
     n = summary.frequency.size
-    for field in fields(summary):
-        values: FloatArray = getattr(summary, field.name)
+    for name in _columns_of(summary):
+        values: FloatArray = getattr(summary, name)
         if values.shape != (n,):
-            raise ValueError(f"{field.name} has shape {values.shape}; all four arrays must have shape ({n},).")
+            raise ValueError(f"{name} has shape {values.shape}; all four arrays must have shape ({n},).")
         if not np.isfinite(values).all():
-            raise ValueError(f"{field.name} holds values that are not finite.")
+            raise ValueError(f"{name} holds values that are not finite.")
     frequency, recency, age = summary.frequency, summary.recency_days, summary.T_days
     refusals = {
         "frequency must be whole numbers from 0 (order days - 1)": (frequency < 0) | (frequency != np.floor(frequency)),
@@ -130,7 +136,14 @@ def _validate(summary: PurchaseSummary) -> None:
         "recency_days must not be negative": recency < 0,
         "T_days must not be below recency_days (an order after the cutoff?)": age < recency,
         "monetary_value must be 0 where frequency is 0": (frequency == 0) & (summary.monetary_value != 0),
+        "year_day must be from 0 to 365.25": _is_no_year_day(summary),
     }
     for rule, is_refused in refusals.items():
         if is_refused.any():
             raise ValueError(f"{rule}; {int(is_refused.sum())} of {n} customers differ.")
+
+
+def _is_no_year_day(summary: PurchaseSummary) -> BoolArray:
+    if summary.year_day is None:
+        return np.zeros(summary.frequency.size, dtype=np.bool_)
+    return np.asarray((summary.year_day < 0.0) | (summary.year_day > YEAR_DAYS))

@@ -16,12 +16,14 @@ _HEADER = (
     *("feature_names", "feature_infos", "tree_sizes"),
 )
 _ONE_INTEGER = frozenset({"num_leaves", "num_cat", "is_linear"})
-_INTEGERS = frozenset({"split_feature", "decision_type", "left_child", "right_child"})
-_PER_SPLIT = frozenset({*_INTEGERS, "split_gain", "threshold", "internal_value", "internal_weight", "internal_count"})
+_STRUCTURE = frozenset({"split_feature", "decision_type", "left_child", "right_child"})
+_COUNTS = frozenset({"internal_count", "leaf_count"})
+_INTEGERS = _STRUCTURE | _COUNTS
+_PER_SPLIT = frozenset({*_STRUCTURE, "split_gain", "threshold", "internal_value", "internal_weight", "internal_count"})
 _PER_LEAF = frozenset({"leaf_value", "leaf_weight", "leaf_count"})
 _TREE = frozenset({*_ONE_INTEGER, *_PER_SPLIT, *_PER_LEAF, "shrinkage"})
 _NEEDED = frozenset({*_ONE_INTEGER, "leaf_value"})
-_NEEDED_TO_SPLIT = frozenset({*_INTEGERS, "threshold"})
+_NEEDED_TO_SPLIT = frozenset({*_INTEGERS, "threshold"})  # Shapley values weigh branches by counts
 
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
 _NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,25})?(e[+-]?[0-9]{1,3})?")
@@ -30,6 +32,8 @@ _END = re.compile(r"end of trees\n(\nfeature_importances:\n([A-Za-z0-9_]+=[0-9]+
 _PRINTABLE = re.compile(r"[\n -~]*")
 _MISSING_AGAINST_ALL = frozenset({"inf", "-inf"})  # a threshold that parts the missing from all others
 _NUMERICAL_DECISIONS = frozenset({0, 2, 4, 6, 8, 10})  # bit 0 would split on categories
+_MAX_LEAVES = 1024  # Shapley values are found by recursion, as deep as a tree is
+_MAX_LEAF_VALUE = 1e15  # larger ones are no log-odds and no money, and their sums overflow
 _BINARY, _REGRESSION = "binary sigmoid:1", "regression"  # of one output; least squares has no link
 
 
@@ -133,6 +137,7 @@ def _read_fields(lines: Iterable[str], *, known: frozenset[str], needed: frozens
 def _check_tree(tree: dict[str, str], n_features: int) -> None:
     n_leaves = _integer(tree["num_leaves"])
     _require(n_leaves >= 1, "a tree has no leaf")
+    _require(n_leaves <= _MAX_LEAVES, "a tree has more leaves than are ever grown")
     _require(_integer(tree["num_cat"]) == 0 and _integer(tree["is_linear"]) == 0, "a tree is not a plain one")
     for name in tree.keys() - _ONE_INTEGER - {"shrinkage"}:
         values = tree[name].split(" ") if tree[name] else []
@@ -143,6 +148,8 @@ def _check_tree(tree: dict[str, str], n_features: int) -> None:
         finite = [value for value in values if not (name == "threshold" and value in _MISSING_AGAINST_ALL)]
         _require(all(map(pattern.fullmatch, finite)), "a tree holds what is no number")
         _require(all(math.isfinite(float(value)) for value in finite), "a tree holds a number that is not finite")
+    leaf_values = map(float, tree["leaf_value"].split())
+    _require(all(abs(value) <= _MAX_LEAF_VALUE for value in leaf_values), "a leaf's value is too large")
     if n_leaves > 1:
         _check_splits(tree, n_leaves, n_features)
 
@@ -151,7 +158,9 @@ def _check_splits(tree: dict[str, str], n_leaves: int, n_features: int) -> None:
     split, decision = _integers(tree["split_feature"]), _integers(tree["decision_type"])
     _require(all(0 <= feature < n_features for feature in split), "a split names a feature that does not exist")
     _require(_NUMERICAL_DECISIONS.issuperset(decision), "a split is not a plain numerical one")
-    _check_children(_integers(tree["left_child"]), _integers(tree["right_child"]), n_leaves)
+    left, right = _integers(tree["left_child"]), _integers(tree["right_child"])
+    _check_children(left, right, n_leaves)
+    _check_counts(left, right, _integers(tree["internal_count"]), _integers(tree["leaf_count"]))
 
 
 def _check_children(left: list[int], right: list[int], n_leaves: int) -> None:
@@ -165,6 +174,16 @@ def _check_children(left: list[int], right: list[int], n_leaves: int) -> None:
         stack.extend(child for child in (left[node], right[node]) if child >= 0)
         _require(reached <= n_leaves - 1, "a tree has a cycle")
     _require(reached == n_leaves - 1, "a tree has a cycle")
+
+
+def _check_counts(left: list[int], right: list[int], nodes: list[int], leaves: list[int]) -> None:
+    """Each leaf must have rows, and each inner node those of its two children."""
+    of = [*nodes, *reversed(leaves)]  # the child −1, the last of the list, is leaf 0
+    _require(min(leaves) > 0, "a leaf has no rows")
+    _require(
+        all(count == of[one] + of[other] for count, one, other in zip(nodes, left, right, strict=True)),
+        "a tree's counts of rows do not add up",
+    )
 
 
 def _integers(text: str) -> list[int]:

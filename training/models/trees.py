@@ -1,6 +1,7 @@
 """LightGBM trees as text: checked for structure before the library may read them."""
 
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Self
 
 import lightgbm
@@ -13,6 +14,7 @@ from training.models.tree_text import check_structure
 Matrix = npt.NDArray[np.float64]
 _ROWS_WORTH_THREADS = 1000  # below this, waking the other threads costs more than they bring
 _END = "end of trees\n"
+_EXPLAINING = Lock()  # LightGBM counts the depth of its trees anew for each call, and allocates by it: one at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,17 @@ class Trees:
         """Return the ensemble's output after its link: (n,) for one output, (n, n_classes) for a multiclass model."""
         threads = 1 if rows.shape[0] < _ROWS_WORTH_THREADS else 0
         return np.asarray(self._booster.predict(rows, num_threads=threads), dtype=np.float64)
+
+    def contributions(self, rows: Matrix) -> Matrix:
+        """Return each input's Shapley value, exact on the trees (Lundberg et al. 2020, TreeSHAP), of one output.
+
+        Returns:
+            Shape (n, n_features + 1), before the link; the last column is the mean over the training rows, the same in
+            all. A row sums to what the trees answer before their link.
+        """
+        threads = 1 if rows.shape[0] < _ROWS_WORTH_THREADS else 0
+        with _EXPLAINING:
+            return np.asarray(self._booster.predict(rows, pred_contrib=True, num_threads=threads), dtype=np.float64)
 
     def gain_importance(self) -> npt.NDArray[np.float64]:
         """Return each feature's share of the total gain, shape (n_features,)."""

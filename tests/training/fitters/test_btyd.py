@@ -9,7 +9,7 @@ import pytest
 from features.errors import ConvergenceError
 from tests.cdnow import load_summary
 from tests.training.models.simulate import simulate_orders
-from training.fitters import reference
+from training.fitters import lifetimes_fits
 from training.fitters.btyd import Fitter, fit_alone, fit_order_value, fit_timing
 from training.models.bg_nbd import BgNbd
 from training.models.mbg_nbd import MbgNbd
@@ -165,7 +165,7 @@ def test_no_spread() -> None:
 def test_reference_ridge() -> None:
     """Parameters that lifetimes lets run away are refused as a ridge, not taken as a fit."""
     with pytest.raises(ConvergenceError) as refused:
-        reference.fit_timing(_equal_customers(200, frequency=20, recency_days=140, T_days=140), BgNbd)
+        lifetimes_fits.fit_timing(_equal_customers(200, frequency=20, recency_days=140, T_days=140), BgNbd)
     assert refused.value.reason == "ridge"
 
 

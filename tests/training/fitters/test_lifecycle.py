@@ -30,14 +30,15 @@ def _shop(n_customers: int, *, every_days: int, until_day: int = 400) -> Records
 
 def test_too_few_customers() -> None:
     """Fewer customers than the setting asks are refused, with both numbers."""
-    with pytest.raises(InsufficientHistoryError, match=r"49 customers .* fewer than the 50"):
-        train_model(_shop(49, every_days=30), cutoff_day=400, settings=_settings())
+    with pytest.raises(InsufficientHistoryError, match=r"9 customers .* fewer than the 10"):
+        train_model(_shop(9, every_days=30), cutoff_day=400, settings=_settings())
 
 
 def test_one_time_shop() -> None:
-    """A shop where nobody ever came back is refused: there is no rhythm to learn."""
-    with pytest.raises(InsufficientHistoryError):
-        train_model(_shop(80, every_days=1000), cutoff_day=400, settings=_settings())
+    """A shop where nobody ever came back is answered for by a stated prior, and the model says so."""
+    model = train_model(_shop(80, every_days=1000), cutoff_day=400, settings=_settings())
+    assert (model.process.is_small, model.process.is_fallback) == (True, True)
+    assert "10 made-up ones of a plain shop, because only 0 of 80 customers ordered again" in model.notes[0]
 
 
 def test_too_few_churners(cdnow_orders: pl.DataFrame, end_day: int) -> None:

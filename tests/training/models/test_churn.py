@@ -1,32 +1,52 @@
-"""Churn: a pool of trees and purchase process, and the process alone where there are no trees."""
+"""Churn: a calibrated pool of trees and purchase process, and the process alone where there are no trees."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.models.churn import ChurnModel, ProbabilityCalibrator, logit
+from training.models.churn import PROCESS_INPUTS, ChurnModel, ProbabilityCalibrator, logit
 from training.models.inputs import input_names
 from training.models.lifecycle import LifecycleModel
+from training.models.summary import PurchaseSummary
 
 probabilities = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20).map(np.array)
+
+
+def _view(p_no_order: np.ndarray) -> np.ndarray:
+    """Return a purchase process's view in which only the first column counts."""
+    return np.column_stack([p_no_order, np.ones_like(p_no_order), 1.0 - p_no_order])
 
 
 @given(probabilities)
 def test_without_trees(p: np.ndarray) -> None:
     """Without trees the purchase process answers, unchanged."""
-    churn = ChurnModel(None, ProbabilityCalibrator(), 1.0)
-    assert np.array_equal(churn.p_churn(np.zeros((p.size, 4)), p), p)
+    churn = ChurnModel(None, 1.0)
+    assert np.array_equal(churn.p_churn(np.zeros((p.size, 4)), _view(p)), p)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
 def test_pool(model: LifecycleModel, weight: float) -> None:
-    """The pool is the weighted mean of the calibrated trees and the process."""
+    """The pool is the weighted mean of the trees and the process; the calibrator comes after it."""
     rows, p = np.full((3, len(input_names(model.features))), np.nan), np.array([0.0, 0.4, 1.0])
-    churn = ChurnModel(model.churn.trees, model.churn.calibrator, weight)
+    churn = replace(model.churn, process_weight=weight, calibrator=ProbabilityCalibrator(1.2, -0.1))
     assert churn.trees is not None
-    learned = churn.calibrator.calibrate(churn.trees.predict(rows))
-    assert churn.p_churn(rows, p) == pytest.approx((1 - weight) * learned + weight * p)
+    learned = churn.trees.predict(churn.tree_inputs(rows, _view(p)))
+    pooled = (1 - weight) * learned + weight * p
+    assert churn.p_churn(rows, _view(p)) == pytest.approx(churn.calibrator.calibrate(pooled))
+
+
+def test_process_view(model: LifecycleModel) -> None:
+    """The view is what the timing model says of no order, of being alive and of orders to come."""
+    frequency, recency, age = np.array([[0.0, 0.0, 9.0], [3.0, 90.0, 100.0], [1.0, 5.0, 400.0]]).T
+    summary = PurchaseSummary(frequency, recency, age, np.zeros(3))
+    view, timing = model.process_view(summary), model.process.timing
+    assert view.shape == (len(summary), len(PROCESS_INPUTS))
+    assert np.array_equal(view[:, 0], timing.p_no_order(summary, horizon_days=model.horizon_days))
+    assert np.array_equal(view[:, 1], timing.p_alive(summary))
+    assert np.array_equal(view[:, 2], timing.expected_orders(summary, horizon_days=model.horizon_days))
 
 
 @given(probabilities, st.floats(0.1, 3.0), st.floats(-3.0, 3.0))

@@ -11,7 +11,7 @@ from features.lifecycle.stages import STAGES
 from features.records import Records
 from features.snapshot import Snapshot
 from features.table import build_customer_table
-from training.models.churn import ChurnModel, ProbabilityCalibrator
+from training.models.churn import ChurnModel
 from training.models.inputs import features_of, input_names, model_inputs, purchase_summary, stage_codes
 from training.models.lifecycle import LifecycleModel
 
@@ -74,7 +74,7 @@ def test_rows_are_alone(model: LifecycleModel, table: pl.DataFrame) -> None:
 
 def test_without_trees(model: LifecycleModel, table: pl.DataFrame) -> None:
     """Without trees p_churn is the purchase process's probability of no order."""
-    churn = ChurnModel(None, ProbabilityCalibrator(), 1.0)
+    churn = ChurnModel(None, 1.0)
     alone = replace(model, churn=churn)
     summary = purchase_summary(table)
     expected = model.process.timing.p_no_order(summary, horizon_days=model.horizon_days)

@@ -68,6 +68,19 @@ def test_recommended() -> None:
     assert found[0] == pytest.approx(_by_stage(at_risk=0.3, won_back=0.06, ambassador=0.64))
 
 
+@given(vectors, st.integers(0, 500), st.lists(st.booleans(), min_size=N - 4, max_size=N - 4))
+def test_not_impossible(row: np.ndarray, n_moves: int, reached: list[bool]) -> None:
+    """Each stage that can be reached has a chance, though nobody was seen to: of one observation in as many as seen."""
+    row = np.where([*reached, True, True, True, True], row, 0.0)  # at_risk, lost, won_back, ambassador
+    model = NextStageModel(np.tile(row / row.sum(), (N, 1)), n_moves=(n_moves,) * N)
+    reachable = np.ones((1, N), dtype=np.bool_)
+    reachable[0, 0] = False
+    [p] = model.p_given_order(np.zeros((1, 4)), np.array([1]), reachable)
+    assert p.sum() == pytest.approx(1.0, abs=1e-12)
+    assert p[0] == 0.0
+    assert p[1:].min() >= 0.999 / (n_moves + 2) / (N - 1)
+
+
 @pytest.mark.parametrize(("excluded", "heir"), [("repeat", "loyal"), ("loyal", "ambassador"), ("won_back", "repeat")])
 def test_never_seen(excluded: str, heir: str) -> None:
     """A stage that training saw nobody in is reached all the same by those whom the rule leaves no other."""

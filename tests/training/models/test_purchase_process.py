@@ -458,6 +458,13 @@ def test_json_round_trip(timing: TimingModel) -> None:
     assert PurchaseProcess.from_dict(json.loads(json.dumps(process.to_dict()))) == process
 
 
+@pytest.mark.parametrize("name", sorted(PROCESS.to_dict()))
+def test_missing_part(name: str) -> None:
+    """A part that is not there is missed by name, never taken to be what is usual."""
+    with pytest.raises(KeyError, match=name):
+        PurchaseProcess.from_dict({key: value for key, value in PROCESS.to_dict().items() if key != name})
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

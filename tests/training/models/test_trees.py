@@ -85,6 +85,12 @@ CRAFTED = {
     "feature in exponent form": {"split_feature": "99999e-9 1"},
     "feature that is no whole number": {"split_feature": "0.5 1"},
     "number with underscores": {"num_leaves": "0_3"},
+    "leaf too large to add up": {"leaf_value": "1e308 0.2 -0.3"},
+    "leaf without rows": {"leaf_count": "1 0 2"},
+    "leaf of fewer rows than none": {"leaf_count": "-1 3 1"},
+    "node of more rows than its children": {"internal_count": "9 2"},
+    "node of fewer rows than its children": {"internal_count": "3 1"},
+    "rows in exponent form": {"internal_count": "3e0 2"},
     "leaf not a number": {"leaf_value": "0.1 nan -0.3"},
     "leaf without end": {"leaf_value": "0.1 inf -0.3"},
     "too few leaves": {"leaf_value": "0.1 0.2"},
@@ -111,7 +117,10 @@ def test_crafted(fault: str) -> None:
         check_structure(_text(**CRAFTED[fault]), n_features=2)
 
 
-@pytest.mark.parametrize("missing", ["num_leaves", "leaf_value", "left_child", "right_child", "decision_type"])
+@pytest.mark.parametrize(
+    "missing",
+    ["num_leaves", "leaf_value", "left_child", "right_child", "decision_type", "internal_count", "leaf_count"],
+)
 def test_missing(missing: str) -> None:
     """A tree that lacks a part is refused."""
     text = "\n".join(line for line in _text().split("\n") if not line.startswith(f"{missing}="))
@@ -196,3 +205,28 @@ def test_missing_against_all() -> None:
     """A split that parts the missing from all others, which LightGBM writes as a threshold of infinity, is read."""
     trees = Trees(_text(threshold="inf 2.5", decision_type="10 2"), 2)
     assert np.isfinite(trees.predict(np.array([[np.nan, 2.0], [1.0, 3.0]]))).all()
+
+
+def test_contributions() -> None:
+    """Shapley values of a tree of two inputs are those worked out by hand, and add up to its answer."""
+    # Of (1, 2): v() = 0, v(a) = 0.15, v(b) = -1/30, v(a, b) = 0.1, each branch weighed by its share of the rows.
+    by_hand = [0.5 * (0.15 + (0.1 + 1 / 30)), 0.5 * (-1 / 30 + (0.1 - 0.15)), 0.0]
+    found = Trees(_text(), 2).contributions(np.array([[1.0, 2.0], [1.0, 3.0], [2.0, 0.0]]))
+    assert found[0] == pytest.approx(by_hand)
+    assert found.sum(axis=1) == pytest.approx([0.1, 0.2, -0.3])
+
+
+def test_too_many_leaves() -> None:
+    """A tree of more leaves than are ever grown is refused: explaining it would go as deep."""
+    n = 1025
+    chain = {
+        "num_leaves": str(n),
+        "left_child": " ".join(str(-1 - i) for i in range(n - 1)),
+        "right_child": " ".join([*(str(i) for i in range(1, n - 1)), str(-n)]),
+        **{name: " ".join(["0"] * (n - 1)) for name in ("split_feature", "split_gain", "internal_value")},
+        **{name: " ".join(["1"] * (n - 1)) for name in ("threshold", "internal_weight", "internal_count")},
+        **{name: " ".join(["1"] * n) for name in ("leaf_value", "leaf_weight", "leaf_count")},
+        "decision_type": " ".join(["2"] * (n - 1)),
+    }
+    with pytest.raises(BundleError, match="more leaves"):
+        Trees(_text(**chain), 2)
