@@ -18,13 +18,15 @@ from tests.histories import Shop, build_records
 from tests.tiny_model import write_model
 from training import metrics
 from training.bundle import load_bundle
-from training.evaluate import CHAMPION, DECIDING, METRICS, Backtest, backtest, observe
+from training.evaluation.backtest import COHERENCE, Backtest, backtest, observe
+from training.evaluation.ladder import OURS, RUNGS, climb
+from training.evaluation.measures import METRICS
+from training.evaluation.verdicts import CHAMPION, DECIDING
 from training.fitters.prospects import fit_prospects
-from training.gate import decide, summarise
-from training.ladder import OURS, RUNGS, climb
 from training.learn import Past, Prospects, learn_at
 from training.models.lifecycle import LifecycleModel
 from training.models.prospects import VISITOR_STAGES
+from training.promotion.gate import decide, summarise
 from training.splits import Fold, rolling_folds
 
 HORIZON_DAYS = 60
@@ -38,6 +40,7 @@ SETTINGS = load_settings(
             "max_train_cutoffs": 4,
             "min_class_customers": 1_000_000,
             "bootstrap_samples": 20,
+            "seeds": 1,
         }
     }
 )
@@ -281,7 +284,7 @@ def test_late_contacts(shop: Shop, folds: tuple[Fold, ...]) -> None:
     late = judge(since(shop, folds[0].train_cutoff_days[0]))
     assert late.outcomes["first_purchase"].size > 50
     assert not set(late.frame["task"]) & set(TASKS)
-    assert set(late.frame["task"]) == {"churn", "next_stage", "value"}
+    assert set(late.frame["task"]) == {"churn", "next_stage", "value", COHERENCE}
     past, model = learn_at(build_records(since(shop, folds[0].train_cutoff_days[0])), folds[0], settings=SETTINGS)
     assert model.prospects is None
     assert past.prospects is not None
@@ -301,7 +304,7 @@ def test_late_browsers(shop: Shop, folds: tuple[Fold, ...]) -> None:
 def test_no_browsers(shop: Shop) -> None:
     """Where every contact is of a known person, nobody is asked whether they will register."""
     known = judge({**shop, "contacts": shop["contacts"].drop_nulls("customer_id")}, _one_cutoff())
-    assert set(known.frame["task"]) == {"churn", "next_stage", "value", "first_purchase"}
+    assert set(known.frame["task"]) == {"churn", "next_stage", "value", "first_purchase", COHERENCE}
 
 
 def test_no_contacts(shop: Shop) -> None:

@@ -135,26 +135,53 @@ def predict(model: LifecycleModel, present: pl.DataFrame) -> Predictions:
     return Predictions(answer.p_churn, answer.p_next_stage, value, outcome=outcome)
 
 
+def churn_by_base_rate(labels: pl.DataFrame, present: pl.DataFrame) -> Vector:
+    """Return the share that left at the training cutoffs, the same for everyone, (n,).
+
+    Args:
+        labels: Outcomes at the training cutoffs.
+        present: Who is asked about.
+    """
+    return np.full(present.height, _churned(labels).mean())
+
+
+def churn_by_recency(table: pl.DataFrame, labels: pl.DataFrame, present: pl.DataFrame) -> Vector:
+    """Return the share that left of each customer's decile of days since the last order, (n,).
+
+    Args:
+        table: Features at the training cutoffs.
+        labels: Outcomes there, in the same order.
+        present: Features of who is asked about.
+    """
+    decile, decile_now, n_bins = _recency_deciles(table, present)
+    return _group_mean(_churned(labels), decile, n_bins)[decile_now]
+
+
+def _recency_deciles(
+    table: pl.DataFrame, present: pl.DataFrame
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
+    """Return the decile of silence of each row of both, by the edges of the first, and how many there are."""
+    silence, silence_now = (frame["days_since_last_order"].to_numpy() for frame in (table, present))
+    edges = np.unique(np.quantile(silence, np.arange(1, _N_DECILES) / _N_DECILES))
+    return np.searchsorted(edges, silence, "left"), np.searchsorted(edges, silence_now, "left"), edges.size + 1
+
+
 def _base_rate(labels: pl.DataFrame, present: pl.DataFrame) -> Predictions:
     group, n = np.zeros(labels.height, dtype=np.int64), present.height
     at = np.zeros(n, dtype=np.int64)
     return Predictions(
-        p_churn=_group_mean(_churned(labels), group, 1)[at],
+        p_churn=churn_by_base_rate(labels, present),
         p_next_stage=_group_distribution(labels, group, 1)[at],
         value=_group_mean(labels["value"].to_numpy(), group, 1)[at],
     )
 
 
 def _recency_rule(table: pl.DataFrame, labels: pl.DataFrame, present: pl.DataFrame) -> Predictions:
-    silence = table["days_since_last_order"].to_numpy()
-    edges = np.unique(np.quantile(silence, np.arange(1, _N_DECILES) / _N_DECILES))
-    n_bins = edges.size + 1
-    decile = np.searchsorted(edges, silence, "left")
-    decile_now = np.searchsorted(edges, present["days_since_last_order"].to_numpy(), "left")
+    decile, decile_now, n_bins = _recency_deciles(table, present)
     cell = stage_codes(table["stage"]) * n_bins + decile
     cell_now = stage_codes(present["stage"]) * n_bins + decile_now
     return Predictions(
-        p_churn=_group_mean(_churned(labels), decile, n_bins)[decile_now],
+        p_churn=churn_by_recency(table, labels, present),
         p_next_stage=_group_distribution(labels, cell, n_bins * len(STAGES))[cell_now],
         value=_group_mean(labels["value"].to_numpy(), decile, n_bins)[decile_now],
     )

@@ -20,8 +20,8 @@ from training.models.mbg_nbd import MbgNbd
 from training.models.pareto_nbd import ParetoNbd
 from training.models.summary import FloatArray, PurchaseSummary
 from training.models.timing import TimingModel
-from training.plot_style import LOOKS
-from training.purchase_plots import (
+from training.pictures.plot_style import LOOKS
+from training.pictures.purchase_plots import (
     expected_frequency,
     expected_repeat_orders,
     observed_frequency,

@@ -15,10 +15,10 @@ from features.records import Records
 from features.snapshot import Snapshot
 from features.table import build_customer_table
 from tests.histories import CUTOFF_DAY, SHOP_RULE, build_orders
+from training.evaluation.ladder import OURS, RUNGS, Predictions, climb, predict
 from training.fitters.btyd import fit_alone
 from training.fitters.lifecycle import Examples
 from training.labels import build_labels
-from training.ladder import OURS, RUNGS, Predictions, climb, predict
 from training.learn import Past
 from training.models.bg_nbd import BgNbd
 from training.models.gamma_gamma import GammaGamma
@@ -68,7 +68,7 @@ def learn_from(rows: Iterable[tuple[str, int, int]], *, horizon_days: int = HORI
     """Build the examples of one training cutoff from (customer, day, currency units)."""
     records, snapshot = _records(rows), Snapshot(CUTOFF_DAY, horizon_days)
     table = build_customer_table(records, snapshot, rule=SHOP_RULE)
-    return Examples(table, build_labels(records, snapshot, rule=SHOP_RULE))
+    return Examples(table, build_labels(records, snapshot, rule=SHOP_RULE), CUTOFF_DAY)
 
 
 def stand_at_present(*rows: tuple[str, int, int], horizon_days: int = HORIZON_DAYS) -> pl.DataFrame:

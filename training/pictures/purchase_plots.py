@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from training.models.summary import FloatArray, IndexArray, PurchaseSummary
 from training.models.timing import TimingModel
-from training.plot_style import (
+from training.pictures.plot_style import (
     GRID,
     INK,
     OBSERVED,

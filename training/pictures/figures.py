@@ -13,13 +13,13 @@ from features.order_days import build_order_days
 from features.records import Records
 from features.settings import Settings
 from features.snapshot import Snapshot
-from training.evaluate import Backtest
+from training.evaluation.backtest import Backtest
 from training.fitters.btyd import fit_timing
 from training.models.lifecycle import LifecycleModel
 from training.models.summary import PurchaseSummary
 from training.models.timing import TimingModel
-from training.plots import plot_decile_value, plot_gain, plot_reliability
-from training.purchase_plots import (
+from training.pictures.plots import plot_decile_value, plot_gain, plot_reliability
+from training.pictures.purchase_plots import (
     expected_frequency,
     expected_repeat_orders,
     observed_frequency,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from training.metrics import bin_values, decile_mape, expected_calibration_error, normalised_gini, top_decile_share
-from training.plots import plot_decile_value, plot_gain, plot_reliability
+from training.pictures.plots import plot_decile_value, plot_gain, plot_reliability
 
 P = np.random.default_rng(0).beta(1, 1.5, 2000)
 Y = (np.random.default_rng(1).random(2000) < P).astype(int)

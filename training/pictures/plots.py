@@ -20,7 +20,7 @@ from training.metrics import (
     normalised_gini,
 )
 from training.models.summary import IndexArray
-from training.plot_style import INK, MODEL, MUTED, OBSERVED, add_legend, group_thousands, set_title, style_axes
+from training.pictures.plot_style import INK, MODEL, MUTED, OBSERVED, add_legend, group_thousands, set_title, style_axes
 
 
 def plot_reliability(p: Array, y: Array, *, title: str = "Reliability of the churn probability") -> Figure:

@@ -1,0 +1,1 @@
+"""Judging models on later time than they learned from."""
