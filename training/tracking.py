@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,10 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from features.errors import BundleError, ModelError
+from features.snapshot import to_day
 from training.bundle import Manifest, read_manifest
+from training.evaluation.findings import SCHEMA, SUMMARY_SCHEMA
+from training.evaluation.slices import ALL
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,7 +37,10 @@ _ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_PICKLE_DESERIA
 _BUNDLE_VERSION, _REASON = "lifestage.bundle_version", "lifestage.reason"
 _GIT_COMMIT = "lifestage.git_commit"
 _PROMOTED_AT, _REFUSED_AT = "lifestage.promoted_at", "lifestage.refused_at"
-_TABLE = ("cutoff", "task", "model", "metric", "value", "low", "high", "against", "n_customers")
+_CARD = "model_card.md"
+_FORCED, _FORCE_REASON, _OBJECTIONS = "lifestage.forced", "lifestage.force_reason", "lifestage.objections"
+_TRIAL_METRICS = ("log_loss", "gain", "gain_error")
+_COURSE = "by_cutoff"  # begins the names of figures that have a step for each cutoff
 _LONGEST_DIGEST = 36  # of a data set, in MLflow's schema; the tag carries it whole
 
 
@@ -73,23 +79,32 @@ def log_training(
     manifest: Manifest,
     bundle_folder: Path,
     backtest: pl.DataFrame,
+    summary: pl.DataFrame,
     parameters: Mapping[str, Any],
     figures: Mapping[str, Figure],
     dataset_digest: str,
     source_name: str,
     started_at: str,
+    trials: Sequence[Mapping[str, Any]] = (),
+    texts: Mapping[str, str] | None = None,
     git_commit: str | None = None,
     reason: str = "trained",
 ) -> str:
     """Record one training and register its bundle as the challenger.
 
+    The run holds the means over the cutoffs, and of each figure its course: a step is the day number of a cutoff, so
+    that MLflow draws a line over time, on which trainings can be compared. Slices stand in the files alone.
+
     Args:
         home: Folder of all state.
         manifest: Of the bundle.
         bundle_folder: Folder that holds the bundle.
-        backtest: One row per cutoff, task, model and metric, as `training.evaluate` returns it.
+        backtest: One row per cutoff, task, slice, model and metric, as `training.evaluation.backtest` returns it.
+        summary: Its means over the cutoffs.
         parameters: Settings, nested or flat.
         figures: File name → picture; logged as PNG under `plots/`.
+        trials: What the search for the trees' shape tried: parameters, `log_loss`, `gain`, `gain_error`, `is_chosen`.
+        texts: File name → text, such as a report; None where there is none.
         dataset_digest: Hash of the orders.
         source_name: What the orders are called; a name, without a folder or a password.
         started_at: ISO 8601 time, with its offset, at which training began.
@@ -107,18 +122,27 @@ def log_training(
         raise BundleError(f"{bundle_folder.name} is not bundle {manifest.version}.", remedy="Train again.")
     client = _open(home)
     experiment = _ensure_experiment(client, home)
-    table = backtest.select(_TABLE)
+    table, means = backtest.select(list(SCHEMA)), summary.select(list(SUMMARY_SCHEMA))
     began = _milliseconds(started_at)
     tags = _describe(manifest, dataset_digest=dataset_digest, git_commit=git_commit, reason=reason)
     with _running(client, experiment, manifest.version, tags, began) as run_id:
-        _log_numbers(client, run_id, _average(table), parameters, began)
+        _log_numbers(client, run_id, _of_all(means), parameters, began)
         _log_lineage(client, run_id, source_name, dataset_digest)
         for (cutoff,), rows in table.group_by("cutoff", maintain_order=True):
             child = {**tags, "mlflow.parentRunId": run_id}
             with _running(client, experiment, f"cutoff {cutoff}", child, began) as child_id:
-                _log_numbers(client, child_id, _average(rows), {"cutoff": cutoff}, began)
+                _log_numbers(client, child_id, _of_all(rows), {"cutoff": cutoff}, began)
+            course = {f"{_COURSE}/{name}": value for name, value in _of_all(rows.filter(against="")).items()}
+            _log_numbers(client, run_id, course, {}, began, step=to_day(date.fromisoformat(str(cutoff))))
+        for number, trial in enumerate(trials):
+            child = {**tags, "mlflow.parentRunId": run_id}
+            with _running(client, experiment, f"trial {number}", child, began) as child_id:
+                shape = {name: value for name, value in trial.items() if name not in _TRIAL_METRICS}
+                _log_numbers(client, child_id, {name: float(trial[name]) for name in _TRIAL_METRICS}, shape, began)
         _log_figures(client, run_id, figures)
-        client.log_text(run_id, table.write_csv(), "backtest.csv")
+        files = {**(texts or {}), "backtest.csv": table.write_csv(), "summary.csv": means.write_csv()}
+        for name, text in files.items():
+            client.log_text(run_id, text, name)
         client.log_artifacts(run_id, str(bundle_folder), "bundle")
         return _register(client, run_id, tags)
 
@@ -167,18 +191,49 @@ def current_commit() -> str | None:
         return None
 
 
-def set_champion(home: Path, *, bundle_version: str, reason: str, at: str) -> None:
+def set_champion(
+    home: Path, *, bundle_version: str, reason: str, at: str, force: tuple[str, Sequence[str]] | None = None
+) -> None:
     """Move the alias `champion` to a bundle, and write down when and why; a challenger that won is none any more.
+
+    Args:
+        home: Folder of all state.
+        bundle_version: The bundle that serves from now on.
+        reason: Why, in words.
+        at: ISO 8601 time.
+        force: Why the gate was overruled, and what it had objected; None where it was not.
 
     Raises:
         ModelError: If there is no store, or no such version.
     """
     client = _open_existing(home)
     chosen = _find(client, bundle_version)
-    _decide(client, chosen, {_PROMOTED_AT: at, _REASON: reason})
+    marks = {_FORCED: "false"}
+    if force is not None:
+        marks = {_FORCED: "true", _FORCE_REASON: force[0], _OBJECTIONS: "; ".join(force[1])}
+    _decide(client, chosen, {_PROMOTED_AT: at, _REASON: reason, **marks})
     client.set_registered_model_alias(MODEL, CHAMPION, chosen.number)
     if CHALLENGER in chosen.aliases:
         client.delete_registered_model_alias(MODEL, CHALLENGER)
+
+
+def log_card(home: Path, *, bundle_version: str, text: str) -> None:
+    """Put a model card in place of that of the run that trained a bundle.
+
+    In a home that was moved, the runs of before still point to the old place, where nothing is written any more.
+
+    Args:
+        home: Folder of all state.
+        bundle_version: The bundle it tells of.
+        text: The card, in Markdown.
+
+    Raises:
+        ModelError: If there is no store, or no such version.
+    """
+    client = _open_existing(home)
+    run_id = _find(client, bundle_version).run_id
+    if str(client.get_run(run_id).info.artifact_uri).startswith(f"{(home.resolve() / _ARTIFACTS).as_uri()}/"):
+        client.log_text(run_id, text, _CARD)
 
 
 def refuse(home: Path, *, bundle_version: str, reasons: Sequence[str], at: str) -> None:
@@ -263,11 +318,17 @@ def _running(client: "MlflowClient", experiment: str, name: str, tags: Mapping[s
 
 
 def _log_numbers(
-    client: "MlflowClient", run_id: str, values: Mapping[str, float], parameters: Mapping[str, Any], at: int
+    client: "MlflowClient",
+    run_id: str,
+    values: Mapping[str, float],
+    parameters: Mapping[str, Any],
+    at: int,
+    *,
+    step: int = 0,
 ) -> None:
     from mlflow.entities import Metric, Param
 
-    metrics = [Metric(name, value, at, step=0) for name, value in values.items()]
+    metrics = [Metric(name, value, at, step=step) for name, value in values.items()]
     client.log_batch(run_id, metrics=metrics, params=[Param(*pair) for pair in _flatten(parameters).items()])
 
 
@@ -343,15 +404,12 @@ def _describe(manifest: Manifest, *, dataset_digest: str, git_commit: str | None
     return tags if git_commit is None else {**tags, _GIT_COMMIT: git_commit}
 
 
-def _average(rows: pl.DataFrame) -> dict[str, float]:
-    """Average each metric over its cutoffs: `<task>.<model>.<metric>`[`.against.<model>`].
-
-    A cutoff at which it could not be measured is left out, as in the summary that the gate reads.
-    """
+def _of_all(rows: pl.DataFrame) -> dict[str, float]:
+    """Name each finite figure of all customers: `<task>.<model>.<metric>`[`.against.<model>`]."""
     versus = pl.when(pl.col("against") == "").then(pl.lit("")).otherwise(pl.lit(".against.") + pl.col("against"))
-    name = (pl.concat_str("task", "model", "metric", separator=".") + versus).alias("name")
-    means = rows.group_by(name, maintain_order=True).agg(pl.col("value").drop_nans().mean())
-    return dict(means.filter(pl.col("value").is_finite()).iter_rows())
+    name = pl.concat_str("task", "model", "metric", separator=".") + versus
+    measured = rows.filter(pl.col("slice") == ALL, pl.col("value").is_finite())
+    return dict(measured.select(name.alias("name"), "value").iter_rows())
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import narwhals as nw
+import polars as pl
 
 from features.errors import CutoffError, ModelError
 from features.intake.cdnow import DEMO_SOURCE
@@ -14,12 +15,19 @@ from features.settings import Settings
 from features.snapshot import Snapshot, to_date, to_day
 from training import tracking
 from training.bundle import Bundle, load_bundle, write_bundle
-from training.champion import bundles_folder, read_champion, read_history
-from training.evaluate import Backtest, backtest
-from training.figures import draw_figures
-from training.gate import Decision, decide, summarise, to_record
+from training.card.model_card import build_card
+from training.card.model_card_text import render_markdown
+from training.evaluation.backtest import Backtest, backtest
 from training.learn import Advance, learn_at
-from training.splits import build_fold
+from training.models.contributions import drivers_by_theme
+from training.models.lifecycle import LifecycleModel
+from training.pictures.figures import draw_figures
+from training.promotion.champion import bundles_folder, read_champion, read_history
+from training.promotion.gate import Decision, decide, summarise, to_record
+from training.promotion.leakage import check_leakage
+from training.promotion.promote import find_freshness
+from training.report.backtest_report import build_backtest_report, render_backtest
+from training.splits import build_fold, rolling_folds
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +86,54 @@ def train(
     judged = run_backtest(shop, home=home, settings=settings, as_of_day=as_of_day, advance=advance)
     fold = build_fold(window.end_day, first_day=window.first_day, settings=settings.training)
     past, model = learn_at(shop.records, fold, settings=settings, advance=lambda step: advance(f"final model: {step}"))
-    evaluation = summarise(judged.frame)
-    decision = decide(evaluation, settings.gate)
-    advance("sealing the bundle")
+    advance("checking for leaks")
+    folds = (*rolling_folds(first_day=window.first_day, end_day=window.end_day, settings=settings.training), fold)
+    leakage = check_leakage(shop.records, folds, past, first_day=window.first_day, settings=settings.training)
     data = {"is_demo": source == DEMO_SOURCE, **_describe(shop, window, past.present.height)}
+    evaluation = {**summarise(judged.frame, judged.summary), "leakage": leakage.to_record()}
+    if judged.champion_note:
+        evaluation["champion_note"] = judged.champion_note
+    freshness = find_freshness(home, trained_as_of=to_date(window.end_day).isoformat(), data=data)
+    decision = decide(evaluation, settings.gate, freshness=freshness)
+    advance("sealing the bundle")
     folder = write_bundle(
         bundles_folder(home),
         model,
         timezone=settings.orders.timezone,
-        trained_as_of=to_date(window.end_day).isoformat(),
+        trained_as_of=freshness.trained_as_of,
         data=data,
         evaluation={**evaluation, "gate": to_record(decision)},
+        drivers_by_theme=_find_drivers(model, past.present),
     )
     advance("logging to MLflow")
+    manifest = load_bundle(folder).manifest
     tracking.log_training(
         home,
-        manifest=load_bundle(folder).manifest,
+        manifest=manifest,
         bundle_folder=folder,
         backtest=judged.frame,
+        summary=judged.summary,
         parameters=_parameters(settings),
+        trials=model.search,
         figures=draw_figures(shop.records, judged=judged, model=model, end_day=window.end_day, settings=settings),
+        texts={
+            "model_card.md": render_markdown(build_card(manifest)),
+            "backtest.html": render_report(judged, window=window, source=source, settings=settings),
+        },
         dataset_digest=data["digest"],
         source_name=source,
         git_commit=git_commit,
         started_at=started_at,
     )
     return Trained(folder, judged, decision, (*judged.notes, *model.notes))
+
+
+def render_report(judged: Backtest, *, window: Window, source: str, settings: Settings) -> str:
+    """Render a backtest as one HTML page."""
+    report = build_backtest_report(
+        judged, source=source, first_day=window.first_day, end_day=window.end_day, settings=settings
+    )
+    return render_backtest(report)
 
 
 def run_backtest(
@@ -120,7 +150,7 @@ def run_backtest(
         champion=champion,
         advance=advance,
     )
-    return replace(judged, notes=(*judged.notes, *notes))
+    return replace(judged, notes=(*judged.notes, *notes), champion_note=" ".join(notes))
 
 
 def find_window(report: IntakeReport, as_of_day: int | None) -> Window:
@@ -168,8 +198,13 @@ def _describe(shop: Shop, window: Window, n_customers: int) -> dict[str, Any]:
         "n_quarantined": shop.report.n_quarantined,
         "first_day": to_date(window.first_day).isoformat(),
         "last_day": to_date(window.end_day - 1).isoformat(),
+        "source_last_day": None if shop.report.last_day is None else shop.report.last_day.isoformat(),
         "digest": digest_records(known),
     }
+
+
+def _find_drivers(model: LifecycleModel, present: pl.DataFrame) -> dict[str, float]:
+    return {} if model.reference is None else drivers_by_theme(model, present, model.reference)
 
 
 def _parameters(settings: Settings) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,17 @@ from matplotlib.figure import Figure
 
 from features.errors import BundleError, ModelError
 from features.settings import Settings
+from features.snapshot import to_day
 from training.bundle import Bundle, load_bundle, write_bundle
+from training.evaluation.findings import SCHEMA, SUMMARY_SCHEMA
 from training.models.lifecycle import LifecycleModel
-from training.plots import plot_gain, plot_reliability
+from training.pictures.plots import plot_gain, plot_reliability
 from training.tracking import (
     EXPERIMENTS,
     ModelVersion,
     challenger_bundle_version,
     list_models,
+    log_card,
     log_experiment,
     log_training,
     refuse,
@@ -39,21 +43,30 @@ DIGEST = "d1" * 32
 OLDER, YOUNGER = "1997-10-03", "1998-01-01"
 BACKTEST = pl.DataFrame(
     [
-        (YOUNGER, "churn", "lifestage", "log_loss", 0.50, 0.48, 0.52, "", 1400),
-        (YOUNGER, "churn", "bg_nbd", "log_loss", 0.54, None, None, "", 1400),
-        (YOUNGER, "churn", "lifestage", "log_loss", -0.04, -0.05, -0.03, "bg_nbd", 1400),
-        (YOUNGER, "value", "lifestage", "relative_bias", 0.10, None, None, "", 1400),
-        (OLDER, "churn", "lifestage", "log_loss", 0.60, 0.58, 0.62, "", 1300),
-        (OLDER, "value", "lifestage", "relative_bias", float("nan"), None, None, "", 1300),
+        (YOUNGER, "churn", "all", "lifestage", "log_loss", 0.50, 0.48, 0.52, "", 1400, 0.001),
+        (YOUNGER, "churn", "all", "bg_nbd", "log_loss", 0.54, None, None, "", 1400, None),
+        (YOUNGER, "churn", "all", "lifestage", "log_loss", -0.04, -0.05, -0.03, "bg_nbd", 1400, None),
+        (YOUNGER, "churn", "repeat", "lifestage", "log_loss", 0.60, 0.58, 0.62, "", 700, None),
+        (YOUNGER, "value", "all", "lifestage", "relative_bias", 0.10, None, None, "", 1400, 0.002),
+        (OLDER, "churn", "all", "lifestage", "log_loss", 0.60, 0.58, 0.62, "", 1300, 0.003),
+        (OLDER, "value", "all", "lifestage", "relative_bias", float("nan"), None, None, "", 1300, None),
     ],
-    schema={
-        **dict.fromkeys(("cutoff", "task", "model", "metric"), pl.String),
-        **dict.fromkeys(("value", "low", "high"), pl.Float64),
-        "against": pl.String,
-        "n_customers": pl.Int64,
-    },
+    schema=SCHEMA,
     orient="row",
 )
+SUMMARY = pl.DataFrame(
+    [
+        ("churn", "all", "lifestage", "log_loss", 0.55, 0.53, 0.57, "", 2, 2700, 0.001),
+        ("churn", "all", "bg_nbd", "log_loss", 0.54, None, None, "", 1, 1400, None),
+        ("churn", "all", "lifestage", "log_loss", -0.04, -0.05, -0.03, "bg_nbd", 1, 1400, None),
+        ("churn", "all", "lifestage", "auc", float("nan"), None, None, "", 0, 2700, None),
+        ("churn", "repeat", "lifestage", "log_loss", 0.60, 0.58, 0.62, "", 1, 700, None),
+        ("value", "all", "lifestage", "relative_bias", 0.10, None, None, "", 1, 1400, 0.002),
+    ],
+    schema=SUMMARY_SCHEMA,
+    orient="row",
+)
+TEXTS = {"model_card.md": "# Card\n", "backtest.html": "<h1>Backtest</h1>\n"}
 FIRST_TRAINING = """
 import sys
 from pathlib import Path
@@ -107,11 +120,13 @@ def logged(
         manifest=bundle.manifest,
         bundle_folder=bundle_folder,
         backtest=BACKTEST.with_columns(customer_id=pl.lit("cdnow-0001")),
+        summary=SUMMARY.with_columns(customer_id=pl.lit("cdnow-0001")),
         parameters=small_settings.model_dump(),
         figures=figures,
         dataset_digest=DIGEST,
         source_name="orders.csv",
         started_at=STARTED_AT,
+        texts=TEXTS,
         git_commit="abc1234",
         reason="monthly retraining",
     )
@@ -148,6 +163,7 @@ def train_again(home: Path, folder: Path, *, figures: dict[str, Figure] | None =
         manifest=load_bundle(folder).manifest,
         bundle_folder=folder,
         backtest=BACKTEST,
+        summary=SUMMARY,
         parameters={},
         figures=figures or {},
         dataset_digest=DIGEST,
@@ -207,15 +223,28 @@ def test_metrics_per_cutoff(logged: Logged) -> None:
 
 
 def test_means(logged: Logged) -> None:
-    """The parent holds the mean over cutoffs; a cutoff at which a metric failed is left out."""
-    assert logged.parent.data.metrics == pytest.approx(
-        {
-            "churn.lifestage.log_loss": 0.55,
-            "churn.bg_nbd.log_loss": 0.54,
-            "churn.lifestage.log_loss.against.bg_nbd": -0.04,
-            "value.lifestage.relative_bias": 0.1,
-        }
-    )
+    """The parent holds the means over cutoffs, of all customers, and nothing that could not be measured."""
+    means = {name: value for name, value in logged.parent.data.metrics.items() if not name.startswith("by_cutoff/")}
+    assert means == {
+        "churn.lifestage.log_loss": 0.55,
+        "churn.bg_nbd.log_loss": 0.54,
+        "churn.lifestage.log_loss.against.bg_nbd": -0.04,
+        "value.lifestage.relative_bias": 0.1,
+    }
+
+
+def test_course(logged: Logged) -> None:
+    """The parent holds each figure's course over the cutoffs too, a step being the day of a cutoff."""
+    run_id = logged.parent.info.run_id
+    course = logged.client.get_metric_history(run_id, "by_cutoff/churn.lifestage.log_loss")
+    steps = [to_day(date.fromisoformat(cutoff)) for cutoff in (OLDER, YOUNGER)]
+    assert sorted((point.step, point.value) for point in course) == [(steps[0], 0.60), (steps[1], 0.50)]
+    named = {name for name in logged.parent.data.metrics if name.startswith("by_cutoff/")}
+    assert named == {
+        "by_cutoff/churn.lifestage.log_loss",
+        "by_cutoff/churn.bg_nbd.log_loss",
+        "by_cutoff/value.lifestage.relative_bias",
+    }
 
 
 def test_parameters(logged: Logged) -> None:
@@ -246,11 +275,13 @@ def test_lineage(logged: Logged) -> None:
 
 
 def test_artifacts(logged: Logged) -> None:
-    """The pictures are PNG, and the backtest reads back as it was, without the column that does not belong."""
+    """The pictures are PNG, texts are as given, and the tables read back, without the column that does not belong."""
     for name in ("calibration.png", "gain.png"):
         assert (artifacts(logged) / "plots" / name).read_bytes().startswith(b"\x89PNG\r\n")
-    table = pl.read_csv(artifacts(logged) / "backtest.csv", schema=BACKTEST.schema)
-    assert table.equals(BACKTEST, null_equal=True)
+    for name, table in (("backtest.csv", BACKTEST), ("summary.csv", SUMMARY)):
+        assert pl.read_csv(artifacts(logged) / name, schema=table.schema).equals(table, null_equal=True)
+    for name, text in TEXTS.items():
+        assert (artifacts(logged) / name).read_text(encoding="utf-8") == text
 
 
 def test_bundle_artifact(logged: Logged, bundle: Bundle) -> None:
@@ -263,7 +294,15 @@ def test_bundle_artifact(logged: Logged, bundle: Bundle) -> None:
 
 def test_nothing_pickled(logged: Logged) -> None:
     """MLflow holds JSON, text and pictures; no pickle."""
-    assert {path.suffix for path in files_under(logged.home)} == {".db", ".json", ".txt", ".csv", ".png"}
+    assert {path.suffix for path in files_under(logged.home)} == {
+        ".db",
+        ".json",
+        ".txt",
+        ".csv",
+        ".png",
+        ".md",
+        ".html",
+    }
     assert not [path for path in files_under(logged.home) if path.read_bytes().startswith((b"\x80\x04", b"\x80\x05"))]
 
 
@@ -317,6 +356,20 @@ def test_rollback(home: Path, bundle: Bundle, other_folder: Path) -> None:
     assert only(list_models(home), older).reason == "rolled back"
 
 
+def test_card(logged: Logged, home: Path, bundle: Bundle, other_folder: Path) -> None:
+    """A later card stands with the training of its bundle, and a home that was copied leaves the old place alone."""
+    train_again(home, other_folder)
+    before = {path: path.read_bytes() for path in files_under(logged.home / "mlartifacts")}
+    for version in (other_folder.name, bundle.manifest.version):
+        log_card(home, bundle_version=version, text="# Promoted\n")
+    run_id = only(list_models(home), other_folder.name).run_id
+    card = home / "mlartifacts" / run_id / "artifacts" / "model_card.md"
+    assert card.read_text(encoding="utf-8") == "# Promoted\n"
+    assert {path: path.read_bytes() for path in files_under(logged.home / "mlartifacts")} == before
+    with pytest.raises(ModelError, match="No model version 'x'"):
+        log_card(home, bundle_version="x", text="")
+
+
 def test_refusal(home: Path, bundle: Bundle) -> None:
     """A refusal is written down with its reasons; the challenger stays where it is."""
     refuse(home, bundle_version=bundle.manifest.version, reasons=["churn: ranks worse", "value: is biased"], at=LATER)
@@ -355,6 +408,7 @@ def test_another_bundle(logged: Logged, bundle: Bundle, other_folder: Path, tmp_
                 manifest=bundle.manifest,
                 bundle_folder=folder,
                 backtest=BACKTEST,
+                summary=SUMMARY,
                 parameters={},
                 figures={},
                 dataset_digest=DIGEST,

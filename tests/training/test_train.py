@@ -17,10 +17,11 @@ from features.settings import Settings, load_settings
 from features.snapshot import to_date, to_day
 from serving.scoring import score_records
 from training.bundle import Manifest, load_bundle, write_bundle
-from training.champion import Promotion, append_promotion, bundles_folder
-from training.evaluate import CHAMPION
-from training.gate import decide, summarise, to_record
+from training.evaluation.backtest import CHAMPION
 from training.models.lifecycle import LifecycleModel
+from training.promotion.champion import Promotion, append_promotion, bundles_folder
+from training.promotion.conditions import Freshness
+from training.promotion.gate import decide, summarise, to_record
 from training.tracking import challenger_bundle_version
 from training.train import Trained, Window, find_window, run_backtest, train
 
@@ -50,7 +51,8 @@ class Training:
 @pytest.fixture(scope="module")
 def quick() -> Settings:
     """Settings for a short training that still learns trees."""
-    training = {"max_train_cutoffs": 2, "min_class_customers": 10, "bootstrap_samples": 20}
+    few = {"bootstrap_samples": 20, "seeds": 1, "search_trials": 1}
+    training = {"max_train_cutoffs": 2, "min_class_customers": 10, **few}
     return load_settings(overrides={"training": training, "orders": DATABASE, "events": DATABASE})
 
 
@@ -156,6 +158,7 @@ def test_bundle(first: Training, few_orders: pl.DataFrame) -> None:
         "n_quarantined": 0,
         "first_day": "1997-01-01",
         "last_day": "1998-06-30",
+        "source_last_day": "1998-06-30",
         "digest": first.shop.report.digest,
     }
     assert tuple(manifest.notes) == first.trained.notes
@@ -166,19 +169,27 @@ def test_evaluation(first: Training) -> None:
     """The backtest travels in the manifest, with what the gate said of it."""
     evaluation = load_bundle(first.trained.folder).manifest.evaluation
     reasons = evaluation.pop("gate")
-    assert evaluation == summarise(first.trained.backtest.frame)
+    judged = first.trained.backtest
+    assert evaluation == {**summarise(judged.frame, judged.summary), "leakage": evaluation["leakage"]}
+    assert evaluation["leakage"]["is_clean"]
     assert evaluation["cutoffs"] == ["1997-10-04", "1998-01-02", "1998-04-02"]
     assert reasons == to_record(first.trained.decision)
-    assert first.trained.decision == decide(evaluation, load_settings().gate)
+    freshness = Freshness("1998-07-01", "1998-06-30")
+    assert first.trained.decision == decide(evaluation, load_settings().gate, freshness=freshness)
 
 
 def test_runs(first: Training, quick: Settings) -> None:
-    """MLflow holds one finished run with a child per cutoff, and the settings, figures and pictures of the training."""
+    """MLflow holds one finished run with a child per cutoff and trial, settings, figures, pictures and texts."""
     runs = search_runs(first.home)
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     children = [run for run in runs if run is not parent]
+    cutoffs = [run for run in children if run.info.run_name.startswith("cutoff")]
+    trials = [run for run in children if run.info.run_name.startswith("trial")]
     assert {run.info.status for run in runs} == {"FINISHED"}
-    assert {run.data.params["cutoff"] for run in children} == {"1997-10-04", "1998-01-02", "1998-04-02"}
+    assert {run.data.params["cutoff"] for run in cutoffs} == {"1997-10-04", "1998-01-02", "1998-04-02"}
+    assert [run.data.params["num_leaves"] for run in trials if "num_leaves" in run.data.params] != []
+    assert len(cutoffs) + len(trials) == len(children)
+    assert len(trials) == quick.training.search_trials + 1
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     assert parent.data.params["training.max_train_cutoffs"] == str(quick.training.max_train_cutoffs)
     assert "orders.timezone" in parent.data.params
@@ -187,8 +198,10 @@ def test_runs(first: Training, quick: Settings) -> None:
     judged = {"churn_reliability.png", "churn_gain.png", "value_gain.png", "value_deciles.png"}
     pictures = {*judged, "repeat_orders.png", "order_frequency.png", "p_alive.png"}
     assert {path.name for path in (artifacts / "plots").iterdir()} == pictures
+    assert "Not for" in (artifacts / "model_card.md").read_text(encoding="utf-8")
+    assert "<h1" in (artifacts / "backtest.html").read_text(encoding="utf-8")
     ours = first.trained.backtest.frame.filter(
-        model="lifestage", task="churn", metric="log_loss", against=""
+        model="lifestage", task="churn", slice="all", metric="log_loss", against=""
     ).get_column("value")
     assert parent.data.metrics["churn.lifestage.log_loss"] == pytest.approx(ours.mean())
 
@@ -216,7 +229,7 @@ def test_steps(first: Training) -> None:
     learned = ("features", "purchase process", "churn", "value", "next stage")
     cutoffs = [f"{day}: {s}" for day in ("1998-04-02", "1998-01-02", "1997-10-04") for s in (*learned, "judging")]
     final = [f"final model: {step}" for step in learned]
-    assert first.steps == (*cutoffs, *final, "sealing the bundle", "logging to MLflow")
+    assert first.steps == (*cutoffs, *final, "checking for leaks", "sealing the bundle", "logging to MLflow")
 
 
 def test_same_seed(
@@ -240,7 +253,8 @@ def test_as_of(
     known = read_frame(few_orders.filter(pl.col("day") < to_day(AS_OF)))
     cut = load_bundle(start(known, empty_home, one_cutoff, as_of=AS_OF).folder).manifest
     assert as_of_march.files == cut.files
-    assert as_of_march.evaluation == cut.evaluation
+    # How long the source goes on is all that differs.
+    assert {**as_of_march.evaluation, "gate": None} == {**cut.evaluation, "gate": None}
     assert (as_of_march.trained_as_of, cut.trained_as_of) == ("1998-03-31", "1998-03-31")
 
 
@@ -293,8 +307,8 @@ def test_early_as_of(first: Training, quick: Settings, tmp_path: Path) -> None:
 
 def test_few_customers(few_orders: pl.DataFrame, read_frame: ReadFrame, quick: Settings, tmp_path: Path) -> None:
     """Fewer customers than the least are refused with both numbers, and nothing is written."""
-    shop = read_frame(few_orders.filter(pl.col("customer_id") <= "cdnow-0049"))
-    with pytest.raises(InsufficientHistoryError, match=r"There are 49 customers .* fewer than the 50"):
+    shop = read_frame(few_orders.filter(pl.col("customer_id") <= "cdnow-0009"))
+    with pytest.raises(InsufficientHistoryError, match=r"There are 9 customers .* fewer than the 10"):
         start(shop, tmp_path, quick)
     assert list(tmp_path.iterdir()) == []
 
@@ -305,7 +319,9 @@ def test_grown_shop(few_orders: pl.DataFrame, read_frame: ReadFrame, quick: Sett
     later = few_orders.filter(~is_old).with_columns(pl.col("day") + 160, pl.col("ordered_at") + pl.duration(days=160))
     shop = read_frame(pl.concat([few_orders.filter(is_old), later]))
     as_of_day = to_day(date(1997, 1, 1)) + 334
-    frame = run_backtest(shop, home=tmp_path, settings=change(quick, test_cutoffs=2), as_of_day=as_of_day).frame
+    frame = run_backtest(
+        shop, home=tmp_path, settings=change(quick, test_cutoffs=2, min_customers=50), as_of_day=as_of_day
+    ).frame
     assert frame["cutoff"].unique().to_list() == [to_date(as_of_day - 90).isoformat()]
 
 

@@ -5,7 +5,19 @@ from pathlib import Path
 import pytest
 
 from features.errors import ModelError
-from training.champion import Promotion, append_promotion, bundles_folder, read_champion, read_history
+from training.promotion.champion import (
+    Promotion,
+    append_promotion,
+    bundles_folder,
+    read_champion,
+    read_history,
+    read_promotion,
+)
+
+ENTRY = '"version": "a", "at": "", "reason": ""'
+ODD = [
+    f"[{{{ENTRY}, {field}}}]" for field in ('"is_forced": 1', '"objections": "x"', '"objections": [1]', '"other": 1')
+]
 
 
 def _promote(home: Path, version: str) -> None:
@@ -20,6 +32,23 @@ def test_last_one_serves(tmp_path: Path) -> None:
     assert read_champion(tmp_path) == bundles_folder(tmp_path) / "a"
     assert [entry.version for entry in read_history(tmp_path)] == ["a", "b", "a"]
     assert {path.name for path in tmp_path.iterdir()} == {"bundles", "champion.json"}
+
+
+def test_older_file(tmp_path: Path) -> None:
+    """A file from before promotions could be forced reads as one in which none was."""
+    (tmp_path / "champion.json").write_text('[{"version": "a", "at": "", "reason": "passed", "is_rollback": true}]')
+    (entry,) = read_history(tmp_path)
+    assert entry == Promotion("a", at="", reason="passed", is_rollback=True)
+    assert (entry.is_forced, entry.force_reason, entry.objections) == (False, "", ())
+
+
+def test_how_it_came(tmp_path: Path) -> None:
+    """How a version came to serve is read of the one that serves, whole, and of no other."""
+    forced = Promotion("b", at="", reason="forced", is_forced=True, force_reason="why", objections=("one", "two"))
+    append_promotion(tmp_path, Promotion("a", at="", reason="passed"))
+    append_promotion(tmp_path, forced)
+    assert read_promotion(tmp_path, "b") == forced
+    assert read_promotion(tmp_path, "a") is None
 
 
 def test_none(tmp_path: Path) -> None:
@@ -45,7 +74,7 @@ def test_stays_inside(tmp_path: Path) -> None:
         read_champion(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "null", "3", '{"a": 1}', "[{}]", '[{"version": "a"}]', "\ud800"])
+@pytest.mark.parametrize("text", ["", "null", "3", '{"a": 1}', "[{}]", '[{"version": "a"}]', "\ud800", *ODD])
 def test_damaged(tmp_path: Path, text: str) -> None:
     """A damaged file is an error, not a shop without champion."""
     (tmp_path / "champion.json").write_bytes(text.encode("utf-8", "surrogatepass"))

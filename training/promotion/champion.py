@@ -5,7 +5,7 @@ The registry in MLflow carries the same word as an alias; serving reads this fil
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,23 @@ class Promotion:
         at: ISO 8601 time.
         reason: In words.
         is_rollback: Whether it led back to a version that had served before.
+        is_forced: Whether the gate had objected to the version, and was overruled.
+        force_reason: Why it was overruled.
+        objections: What it had objected.
     """
 
     version: str
     at: str
     reason: str
     is_rollback: bool = False
+    is_forced: bool = False
+    force_reason: str = ""
+    objections: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        texts_are_texts = all(isinstance(text, str) for text in (self.version, self.at, self.reason))
-        if not texts_are_texts or not isinstance(self.is_rollback, bool):
+        texts = (self.version, self.at, self.reason, self.force_reason, *self.objections)
+        marks = (self.is_rollback, self.is_forced)
+        if not all(isinstance(text, str) for text in texts) or not all(isinstance(mark, bool) for mark in marks):
             raise TypeError("an entry has a field of another type")
 
 
@@ -64,7 +71,7 @@ def read_history(home: Path) -> tuple[Promotion, ...]:
     """
     try:
         entries = json.loads((home / _FILE).read_text(encoding="utf-8"))
-        return tuple(Promotion(**entry) for entry in _as_list(entries))
+        return tuple(_read_entry(entry) for entry in _as_list(entries))
     except FileNotFoundError:
         return ()
     except (TypeError, ValueError) as error:
@@ -77,6 +84,21 @@ def _as_list(entries: Any) -> list[Any]:
     if not isinstance(entries, list):
         raise TypeError("it is no list")
     return entries
+
+
+def _read_entry(entry: Any) -> Promotion:
+    promotion = Promotion(**entry)
+    return replace(promotion, objections=tuple(_as_list(entry.get("objections", []))))
+
+
+def read_promotion(home: Path, version: str) -> Promotion | None:
+    """Return the last change of champion if it led to a version, or None.
+
+    Raises:
+        ModelError: If the file is damaged.
+    """
+    history = read_history(home)
+    return history[-1] if history and history[-1].version == version else None
 
 
 def find_predecessor(history: tuple[Promotion, ...]) -> str | None:

@@ -1,0 +1,1 @@
+"""The model card: what a model is, and is not, for."""

@@ -1,0 +1,1 @@
+"""Which model may serve, and which does."""
