@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from serving.schemas import StageMap
     from serving.store import ScoreStore
     from training.bundle import Bundle
+    from training.suggestion import HorizonSuggestion
 
 app = typer.Typer(
     name="lifestage",
@@ -49,6 +51,7 @@ _DEFAULT_HOME = ".lifestage"
 _DEFAULT_CONFIG = Path("lifestage.toml")
 _TOP = 10
 _INTERRUPTED = "Query interrupted"
+_AUTO = "auto"
 
 StageName = StrEnum("StageName", list(STAGES))  # type: ignore[misc]  # members are data
 ProspectStageName = StrEnum("ProspectStageName", list(PROSPECT_STAGES))  # type: ignore[misc]  # members are data
@@ -93,7 +96,12 @@ EventColumns = Annotated[
 Zone = Annotated[str | None, typer.Option("--timezone", help="The shop's time zone, such as Europe/Paris.")]
 DateFormat = Annotated[str | None, typer.Option(help="strptime format of ordered_at, such as %d/%m/%Y.")]
 AsOf = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only orders before this date are used.")]
-Horizon = Annotated[int | None, typer.Option(help="Days that the predictions look ahead.")]
+Horizon = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DAYS|auto", help="Days that the predictions look ahead; auto takes what lifestage horizon suggests."
+    ),
+]
 VocabularyName = Annotated[
     str | None,
     typer.Option(
@@ -138,7 +146,7 @@ def demo(home: Home = Path(_DEFAULT_HOME)) -> None:
         _print_stages(store, wording)
         terminal.print_heading("5  The ten customers most worth saving")
         page = load_at_risk(store, limit=_TOP)
-        terminal.print_at_risk(tell_at_risk(page, wording))
+        terminal.print_at_risk(tell_at_risk(page, wording), language=wording.language)
     terminal.print_heading("6  The service: a real BentoML server on a free port of this machine")
     show_exchange(home, as_of=as_of.isoformat(), customer_id=page.rows[0]["customer_id"])
     terminal.print_heading("What to try next")
@@ -223,9 +231,9 @@ def train(
         training=_training_flags(horizon_days, cutoffs),
     )
     with _shop(orders, events, settings, home=home) as shop:
+        settings = _with_horizon(horizon_days, shop, settings, as_of=as_of)
         _train(shop, home=home, settings=settings, as_of=as_of, source=Path(shop.report.by_source[0].file).name)
-    elsewhere = "" if home == Path(_DEFAULT_HOME) else f" --home {home}"
-    terminal.out.print(f"Next: lifestage promote{elsewhere}", highlight=False)
+    _print_next("promote", home=home, config=config)
 
 
 @app.command()
@@ -238,6 +246,9 @@ def backtest(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the tidy table as JSON; - for stdout.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the report as one HTML file: verdicts, ladder, slices, pictures.")
+    ] = None,
     column: Columns = None,
     event_column: EventColumns = None,
     timezone: Zone = None,
@@ -245,15 +256,17 @@ def backtest(
     home: Home = Path(_DEFAULT_HOME),
     config: Config = None,
 ) -> None:
-    """Run the rolling backtest alone: model × cutoff × metric, every figure on later time than training saw."""
-    from serving.batch import require_writable
-    from training.evaluate import DECIDING
-    from training.gate import to_rows
-    from training.train import run_backtest
+    """Run the rolling backtest alone: model × cutoff × slice × metric, all on later time than training saw."""
+    from serving.batch import require_writable, write_text
+    from training.evaluation.backtest import DECIDING
+    from training.promotion.gate import to_rows
+    from training.train import find_window, render_report, run_backtest
 
     to_stdout = json_file == Path("-")
     if json_file is not None and not to_stdout:
         require_writable(json_file)
+    if html is not None:
+        require_writable(html, endings=(".html",))
 
     settings = _settings(
         config,
@@ -261,15 +274,18 @@ def backtest(
         events=_event_flags(event_column),
         training=_training_flags(horizon_days, cutoffs),
     )
-    with (
-        _shop(orders, events, settings, home=home, is_quiet=to_stdout) as shop,
-        terminal.progress(_n_steps(settings)) as advance,
-    ):
-        judged = run_backtest(shop, home=home, settings=settings, as_of_day=_day(as_of), advance=advance)
+    with _shop(orders, events, settings, home=home, is_quiet=to_stdout) as shop:
+        settings = _with_horizon(horizon_days, shop, settings, as_of=as_of)
+        with terminal.progress(_n_steps(settings)) as advance:
+            judged = run_backtest(shop, home=home, settings=settings, as_of_day=_day(as_of), advance=advance)
+        window, source = find_window(shop.report, _day(as_of)), Path(shop.report.by_source[0].file).name
     for note in judged.notes:
         terminal.print_note(note)
+    if html is not None:
+        write_text(render_report(judged, window=window, source=source, settings=settings), html)
+        terminal.err.print(f"The report is in {html}.")
     if json_file is None:
-        terminal.print_ladder(judged.frame, DECIDING)
+        terminal.print_ladder(judged.summary, DECIDING)
         return
     text = json.dumps(to_rows(judged.frame), indent=1) + "\n"
     if to_stdout:
@@ -279,15 +295,50 @@ def backtest(
 
 
 @app.command()
-def promote(home: Home = Path(_DEFAULT_HOME), config: Config = None) -> None:
+def horizon(
+    orders: OrderFiles = None,
+    as_of: AsOf = None,
+    column: Columns = None,
+    timezone: Zone = None,
+    date_format: DateFormat = None,
+    home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
+) -> None:
+    """Suggest how far to look ahead, from how soon the shop's customers return, and say why."""
+    settings = _settings(config, orders=_order_flags(column, timezone, date_format))
+    with _shop(orders, None, settings, home=home) as shop:
+        suggestion = _suggest_horizon(shop, settings, as_of)
+    terminal.print_horizon(suggestion)
+    _print_next(
+        "train",
+        horizon_days=suggestion.horizon_days,
+        orders=orders,
+        as_of=None if as_of is None else as_of.date(),
+        column=column,
+        timezone=timezone,
+        date_format=date_format,
+        home=home,
+        config=config,
+    )
+
+
+@app.command()
+def promote(
+    force: Annotated[
+        str | None,
+        typer.Option(metavar="REASON", help="Promote even if the gate objects; the reason is kept, and shown."),
+    ] = None,
+    home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
+) -> None:
     """Let the challenger serve, if the gate finds that it loses to nothing simpler."""
-    _promote(home, _settings(config))
+    _promote(home, _settings(config), force_reason=force)
 
 
 @app.command()
 def rollback(home: Home = Path(_DEFAULT_HOME)) -> None:
     """Let the model serve again that served before the champion."""
-    from training.promote import roll_back
+    from training.promotion.promote import roll_back
 
     promotion = roll_back(home, at=_now().isoformat())
     terminal.out.print(f"{promotion.version} serves again. A running service reads it when it restarts.")
@@ -362,7 +413,7 @@ def at_risk(
         page = load_at_risk(store, limit=limit, filters=filters)
         wording = wording_of_run(store, page.run, wording)
     if out is None:
-        terminal.print_at_risk(tell_at_risk(page, wording))
+        terminal.print_at_risk(tell_at_risk(page, wording), language=wording.language)
     else:
         write_frame(at_risk_frame(page, wording), out)
         terminal.out.print(f"{len(page.rows)} customers written to {out}.")
@@ -675,7 +726,7 @@ def _keep_quarantine(shop: "Shop", home: Path) -> list[Path]:
 
 
 def _train(shop: "Shop", *, home: Path, settings: Settings, as_of: date | None, source: str) -> None:
-    from training.evaluate import DECIDING
+    from training.evaluation.backtest import DECIDING
     from training.tracking import current_commit
     from training.train import train as train_challenger
 
@@ -690,7 +741,7 @@ def _train(shop: "Shop", *, home: Path, settings: Settings, as_of: date | None, 
             git_commit=current_commit(),
             advance=advance,
         )
-    terminal.print_ladder(trained.backtest.frame, DECIDING)
+    terminal.print_ladder(trained.backtest.summary, DECIDING)
     for note in trained.notes:
         terminal.print_note(note)
     terminal.out.print(f"Challenger: {trained.folder.name}")
@@ -698,16 +749,19 @@ def _train(shop: "Shop", *, home: Path, settings: Settings, as_of: date | None, 
         terminal.print_note(f"The gate will object: {objection}")
 
 
-def _promote(home: Path, settings: Settings) -> None:
-    from training.promote import promote_challenger
+def _promote(home: Path, settings: Settings, *, force_reason: str | None = None) -> None:
+    from training.promotion.promote import promote_challenger
 
-    verdict = promote_challenger(home, settings.gate, at=_now().isoformat())
+    verdict = promote_challenger(home, settings.gate, at=_now().isoformat(), force_reason=force_reason)
     terminal.print_reasons((reason.holds, reason.text) for reason in verdict.decision.reasons)
-    if not verdict.decision.is_promoted:
+    if not verdict.serves:
         raise PromotionRefusedError(
             f"{verdict.manifest.version} was refused for {len(verdict.decision.objections)} of these reasons.",
-            remedy="Train on more or cleaner history; the margins are [gate] in lifestage.toml.",
+            remedy="Train on more or cleaner history; the margins are [gate] in lifestage.toml. "
+            'lifestage promote --force "WHY" overrules the gate, and leaves a mark.',
         )
+    if verdict.is_forced:
+        terminal.print_note("Promoted by force: the model card says so, and what the gate had objected.")
     terminal.out.print(
         f"Promoted: {verdict.manifest.version} serves from now on; a running service reads it when it restarts."
     )
@@ -780,7 +834,7 @@ def _write(text: str, path: Path, *, endings: tuple[str, ...] = ()) -> None:
 
 def _champion(home: Path) -> "Bundle":
     from training.bundle import load_bundle
-    from training.champion import read_champion
+    from training.promotion.champion import read_champion
 
     return load_bundle(read_champion(home))
 
@@ -821,12 +875,52 @@ def _mapping(flag: str, entries: list[str] | None) -> dict[str, str] | None:
     return {ours: theirs for ours, _, theirs in pairs} or None
 
 
-def _training_flags(horizon_days: int | None, cutoffs: int | None) -> dict[str, Any]:
-    return {"horizon_days": horizon_days, "test_cutoffs": cutoffs}
+def _training_flags(horizon_days: str | None, cutoffs: int | None) -> dict[str, Any]:
+    return {"horizon_days": _days_ahead(horizon_days), "test_cutoffs": cutoffs}
+
+
+def _days_ahead(horizon_days: str | None) -> int | None:
+    """Return the days that a flag names; None where it names none, or leaves them to the shop's rhythm."""
+    if horizon_days is None or horizon_days == _AUTO:
+        return None
+    try:
+        return int(horizon_days)
+    except ValueError:
+        raise SettingsError(
+            f"--horizon-days {horizon_days} is no number of days.", remedy="Give a number such as 90, or auto."
+        ) from None
+
+
+def _with_horizon(horizon_days: str | None, shop: "Shop", settings: Settings, *, as_of: date | None) -> Settings:
+    """Take the horizon that the shop's rhythm suggests, and say why, where the flag asks for that."""
+    if horizon_days != _AUTO:
+        return settings
+    suggestion = _suggest_horizon(shop, settings, as_of)
+    terminal.print_note(f"Looking {suggestion.horizon_days} days ahead: {' '.join(suggestion.reasons)}")
+    training = settings.training.model_copy(update={"horizon_days": suggestion.horizon_days})
+    return settings.model_copy(update={"training": training})
+
+
+def _suggest_horizon(shop: "Shop", settings: Settings, as_of: date | None) -> "HorizonSuggestion":
+    from training.horizon import suggest_horizon
+    from training.train import find_window
+
+    window = find_window(shop.report, _day(as_of))
+    return suggest_horizon(shop.records, first_day=window.first_day, end_day=window.end_day, settings=settings)
+
+
+def _print_next(command: str, *, home: Path, config: Path | None, **given: object) -> None:
+    """Print what to run next, with the flags given to this command, so that a shell takes it as it is."""
+    flags = {**given, "home": None if home == Path(_DEFAULT_HOME) else home, "config": config}
+    words = ["lifestage", command]
+    for name, value in flags.items():
+        for each in value if isinstance(value, list) else [value]:
+            words += [] if each is None else [f"--{name.replace('_', '-')}", str(each)]
+    terminal.out.print(f"Next: {shlex.join(words)}", highlight=False, soft_wrap=True)
 
 
 def _n_steps(settings: Settings) -> int:
-    return 5 * settings.training.test_cutoffs + 6
+    return 6 * settings.training.test_cutoffs + 7
 
 
 def _day(when: date | None) -> int | None:

@@ -84,8 +84,9 @@ def _add_scoring(app: FastAPI, live: LiveState) -> None:
 
     @app.get("/v1/model", response_model=ModelCard, **documented(401, 503))
     def model() -> Response:
-        """Return the model card of the champion: what it learned from, how well it did, what it looks at."""
-        return json_reply(build_model_card(live.current.bundle.manifest))
+        """Return the model card of the champion: what it is for, what it learned from, how well it did, its limits."""
+        state = live.current
+        return json_reply(build_model_card(state.bundle.manifest, state.promotion))
 
 
 def _add_published(app: FastAPI, live: LiveState) -> None:

@@ -18,6 +18,7 @@ from features.settings import Settings
 from features.snapshot import Snapshot, to_day
 from features.table import features_named
 from serving.csv_export import to_csv
+from serving.reasons import with_reason_texts
 from serving.reports import build_reports
 from serving.scoring import score_prospects, score_whole
 from serving.store import RunInfo, ScoreStore
@@ -66,7 +67,8 @@ def score_base(shop: Shop, champion: Bundle, *, as_of: date, settings: Settings)
             f"The champion counts days in {champion.manifest.timezone}, and the orders were read in {timezone}.",
             remedy=f"Give --timezone {champion.manifest.timezone}, or train again.",
         )
-    scored = score_whole(champion, shop.records, cutoff_day=to_day(as_of))
+    most = settings.serving.max_reason_customers
+    scored = score_whole(champion, shop.records, cutoff_day=to_day(as_of), max_reasons=most)
     prospects = score_prospects(champion, shop.records, cutoff_day=to_day(as_of))
     reports = build_reports(shop, scored, prospects, model=champion.model, as_of=as_of, settings=settings.lifecycle)
     return Publication(scored.scores, prospects, reports)
@@ -120,7 +122,8 @@ def publish_scores(
         ServingError: If the scores cannot be published.
     """
     if out is not None:
-        write_frame(with_labels(publication.scores, wording), out)
+        told = with_reason_texts(publication.scores, language=wording.language)
+        write_frame(with_labels(told, wording), out)
     return store.publish(
         publication.scores,
         published_at=published_at,

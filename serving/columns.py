@@ -10,6 +10,7 @@ from enum import StrEnum
 import polars as pl
 
 from features.lifecycle.stages import STAGES
+from training.models.horizons import HORIZONS_DAYS
 
 
 class Kind(StrEnum):
@@ -55,6 +56,10 @@ COLUMNS = (
     ScoreColumn("stage", Kind.TEXT, "lifecycle stage at as_of"),
     ScoreColumn("stage_since", Kind.TEXT, "ISO date on which the customer entered the stage"),
     ScoreColumn("p_churn", Kind.NUMBER, "probability of no order within the horizon"),
+    *(
+        ScoreColumn(f"p_churn_{days}d", Kind.NUMBER, f"the same within {days} days of as_of, carried by order timing")
+        for days in HORIZONS_DAYS
+    ),
     ScoreColumn(
         "p_alive", Kind.NUMBER, "probability of being an active customer at as_of; a diagnostic, no churn score"
     ),
@@ -108,6 +113,13 @@ COLUMNS = (
     ScoreColumn("rfm_group", Kind.TEXT, "group of the RFM code, in the RFM vocabulary that training froze"),
     ScoreColumn("p_leave_cell", Kind.NUMBER, "probability of another RFM group or size at the end of the horizon"),
     ScoreColumn("value_at_risk", Kind.NUMBER, "p_churn × clv_12m; ranks the at-risk list, the undecided first"),
+    ScoreColumn(
+        "reasons",
+        Kind.TEXT,
+        "why p_churn is above or below an ordinary customer's: sentences in a file, JSON text of codes and figures in "
+        "the store; nothing where not computed: beyond serving.max_reason_customers, highest value_at_risk first",
+        nullable=True,
+    ),
     ScoreColumn("flags", Kind.TEXT, "comma-joined codes of what to know about this score; empty when nothing"),
 )
 

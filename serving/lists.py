@@ -13,6 +13,7 @@ from serving.columns import SCORE_SCHEMA
 from serving.csv_export import to_csv
 from serving.cursors import decode_cursor, encode_cursor
 from serving.published import published_report, published_run
+from serving.reasons import with_reason_texts
 from serving.reports import VALUE_SPREAD
 from serving.store import AtRiskFilters, Rank, RunInfo, ScoreRow, ScoreStore
 from serving.wording import with_labels
@@ -80,8 +81,9 @@ def at_risk_csv(page: AtRiskList, wording: Wording) -> str:
 
 
 def at_risk_frame(page: AtRiskList, wording: Wording) -> pl.DataFrame:
-    """Return the rows of a page as a frame with the score columns, `stage_label` and `plays`."""
-    return with_labels(pl.DataFrame(page.rows, schema=SCORE_SCHEMA), wording, with_plays=True)
+    """Return the rows of a page as a frame with the score columns, the reasons in words, `stage_label` and `plays`."""
+    rows = pl.DataFrame(page.rows, schema=SCORE_SCHEMA)
+    return with_labels(with_reason_texts(rows, language=wording.language), wording, with_plays=True)
 
 
 def _totals(rows: tuple[ScoreRow, ...], published: Mapping[str, Any]) -> Totals:

@@ -20,6 +20,7 @@ from features.intake.values.texts import BLANKS
 from features.intake.values.zones import FIRST_DAY, LAST_DAY
 from features.lifecycle.stages import STAGES
 from features.lifecycle.vocabularies import Wording
+from serving.reasons import tell_reasons
 
 MAX_AMOUNT = 1e9
 
@@ -151,7 +152,23 @@ class ScoreRequest(_Wire):
 
 _LABEL = "The stage in the words of the vocabulary, in the language asked for."
 _BORROWED = "Whether the vocabulary has no word for the stage, and lends its nearest one."
+_REASONS = (
+    "The few themes behind p_churn, greatest first, in the language asked for; null where not computed: "
+    "of a published run, beyond the serving.max_reason_customers with the highest value_at_risk."
+)
 _PLAYS = "What the sources recommend for the stage, or the shop's own plays."
+
+
+class ScoreReason(_Wire):
+    """One theme behind p_churn, in words."""
+
+    theme: Annotated[str, Field(examples=["silence"], description="Its code; the same in every language.")]
+    direction: Annotated[Literal["raises", "lowers"], Field(description="What it does to p_churn.")]
+    effect: Annotated[
+        float,
+        Field(description="By how much: from the active customers' mean, or, of lateness, from the customer on time."),
+    ]
+    text: Annotated[str, Field(examples=["No order for 96 days; usual gap 31."])]
 
 
 class Score(_Wire):
@@ -166,6 +183,9 @@ class Score(_Wire):
     is_label_borrowed: Annotated[bool, Field(description=_BORROWED)]
     stage_since: Annotated[str, Field(examples=["1998-01-12"])]
     p_churn: Annotated[Probability, Field(description="Probability of no order within the horizon.")]
+    p_churn_30d: Annotated[Probability, Field(description="The same within 30 days, carried by order timing.")]
+    p_churn_90d: Annotated[Probability, Field(description="The same within 90 days.")]
+    p_churn_180d: Annotated[Probability, Field(description="The same within 180 days; it never rises with the days.")]
     p_alive: Annotated[Probability, Field(description="A diagnostic, never a churn score.")]
     p_next_stage: Annotated[
         dict[Stage, Probability], Field(description="Stage at the end of the horizon, of those observable; sums to 1.")
@@ -194,6 +214,7 @@ class Score(_Wire):
     rfm_group: Annotated[str, Field(examples=["champions"], description="Group of the RFM code.")]
     p_leave_cell: Annotated[Probability, Field(description="Of another RFM group or size at the end of the horizon.")]
     value_at_risk: Annotated[float, Field(description="p_churn × clv_12m.")]
+    reasons: Annotated[list[ScoreReason] | None, Field(description=_REASONS)]
     flags: Annotated[list[str], Field(description="Codes of what to know about this score.")]
     plays: Annotated[list[str], Field(description=_PLAYS)]
 
@@ -207,10 +228,16 @@ class Score(_Wire):
             "stage_label": label.text,
             "is_label_borrowed": label.is_borrowed,
             "p_next_stage": {stage: p for stage, p in p_next.items() if p is not None},
+            "reasons": _reasons(row["reasons"], wording),
             "flags": row["flags"].split(",") if row["flags"] else [],
             "plays": list(wording.plays(row["stage"], row["rfm"])),
         }
         return cls.model_validate({**flat, **nested})
+
+
+def _reasons(packed: str | None, wording: Wording) -> list[ScoreReason] | None:
+    told = tell_reasons(packed, language=wording.language)
+    return None if told is None else [ScoreReason.model_validate(reason._asdict()) for reason in told]
 
 
 class NotScored(_Wire):

@@ -16,9 +16,12 @@ from features.records import Records
 from features.snapshot import Snapshot, to_date
 from features.table import build_customer_table, features_named
 from serving.columns import PROSPECT_SCHEMA, SCORE_SCHEMA
+from serving.reasons import pack_reasons
 from training.bundle import Bundle
+from training.models.horizons import HORIZONS_DAYS
 from training.models.lifecycle import Answer, LifecycleModel
 from training.models.next_segment import CellForecast
+from training.models.reasons import find_reasons
 from training.models.value_terms import YEAR_DAYS
 
 FLAGS = {
@@ -28,6 +31,10 @@ FLAGS = {
     "fallback_thresholds": "the shop has too few gaps: stages follow the documented 90/180-day bands",
     "fallback_churn": "the shop has too few churners or returners: churn comes from the purchase process alone",
     "fallback_next_stage": "too few of some stage: the next stage of those who order comes from counted moves",
+    "fallback_process": "too few customers came back: orders and value lean on a stated prior",
+    "seasonal_shop": "most orders fall into one quarter of the year: silence between two seasons tells next to nothing",
+    "small_shop": "fewer customers at training than training.trusted_customers: figures are drawn to simple rules, "
+    "and their intervals are wide",
     "short_shop_history": "the shop's history at training was shorter than a year: 12-month values are extrapolated",
     "missing_inputs": "the model reads columns or events that are not known of this customer",
     "no_order_expected": "no next order is likelier than not, or it lies too far ahead to date",
@@ -52,13 +59,14 @@ def score_records(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.Da
     return score_whole(bundle, records, cutoff_day=cutoff_day).scores
 
 
-def score_whole(bundle: Bundle, records: Records, *, cutoff_day: int) -> Scored:
+def score_whole(bundle: Bundle, records: Records, *, cutoff_day: int, max_reasons: int | None = None) -> Scored:
     """Score every customer with an order before the cutoff.
 
     Args:
         bundle: The model to answer with.
         records: Validated records, of a base or of a request.
         cutoff_day: Day number of the as-of date.
+        max_reasons: Give reasons to at most so many, those with the highest value at risk; None for everyone.
     """
     model = bundle.model
     snapshot = Snapshot(cutoff_day, model.horizon_days)
@@ -77,6 +85,7 @@ def score_whole(bundle: Bundle, records: Records, *, cutoff_day: int) -> Scored:
         "stage": table["stage"],
         "stage_since": _iso(table["stage_since_day"]),
         "p_churn": answer.p_churn,
+        **{f"p_churn_{days}d": answer.p_churn_by_horizon[:, i] for i, days in enumerate(HORIZONS_DAYS)},
         "p_alive": forecast.p_alive,
         **_next_stages(answer, model),
         "p_second_purchase": _given(table["stage"].is_in(("first_time_buyer", "won_back")), 1.0 - answer.p_churn),
@@ -99,6 +108,7 @@ def score_whole(bundle: Bundle, records: Records, *, cutoff_day: int) -> Scored:
         "rfm_group": [model.next_segment.groups[i] for i in answer.cells.cell // len(SIZES)],
         "p_leave_cell": answer.cells.p_leave_cell,
         "value_at_risk": answer.p_churn * forecast.clv_12m,
+        "reasons": _reasons(table, model, answer.p_churn * forecast.clv_12m, most=max_reasons),
         "flags": _flags(table, model, next_order_day, lacks_events=_lacks_events(features, records)),
     }
     return Scored(pl.DataFrame(columns, schema=SCORE_SCHEMA), answer.cells)
@@ -131,6 +141,18 @@ def score_prospects(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.
     )
 
 
+def _reasons(
+    table: pl.DataFrame, model: LifecycleModel, value_at_risk: npt.NDArray[np.float64], *, most: int | None
+) -> list[str | None]:
+    """Return the reasons of those with the most value at risk as JSON text, and None for the others."""
+    packed: dict[int, str] = {}
+    if model.reference is not None:
+        rows = np.sort(np.argsort(-value_at_risk, kind="stable")[:most])
+        found = find_reasons(model, table[rows], model.reference)
+        packed = dict(zip(rows.tolist(), map(pack_reasons, found), strict=True))
+    return [packed.get(row) for row in range(table.height)]
+
+
 def _next_stages(answer: Answer, model: LifecycleModel) -> dict[str, npt.NDArray[np.float64] | None]:
     """Return P(next stage) by column; None where the data that training saw cannot show the stage."""
     observable = model.stage_rule.observable
@@ -161,6 +183,9 @@ def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: pl.Series
         "fallback_thresholds": pl.lit(model.stage_rule.is_fallback),
         "fallback_churn": pl.lit(model.churn.trees is None),
         "fallback_next_stage": pl.lit(model.next_stage.trees is None),
+        "fallback_process": pl.lit(model.process.is_fallback),
+        "seasonal_shop": pl.lit(model.process.habits.is_seasonal),
+        "small_shop": pl.lit(model.process.is_small),
         "short_shop_history": pl.lit(model.process.spread.history_days < YEAR_DAYS),
         "missing_inputs": pl.any_horizontal(pl.lit(lacks_events), *_unknown(table, model)),
         "no_order_expected": pl.lit(next_order_day.is_null()),

@@ -12,7 +12,7 @@ from serving.keys import KeyFile, load_keys
 from serving.store import ScoreStore, sqlite_url
 from serving.wording import build_wording
 from training.bundle import Bundle, load_bundle
-from training.champion import read_champion
+from training.promotion.champion import Promotion, read_champion, read_promotion
 
 HOME_VARIABLE = "LIFESTAGE_HOME"
 CONFIG_VARIABLE = "LIFESTAGE_CONFIG"
@@ -33,6 +33,7 @@ class ServingState:
         store: The published scores.
         champion: The loaded bundle, or the error that says why there is none.
         keys: The key file, or None in insecure-local mode.
+        promotion: How the champion came to serve; None where that is not known.
     """
 
     settings: ServingSettings
@@ -41,6 +42,7 @@ class ServingState:
     store: ScoreStore
     champion: Bundle | ModelError
     keys: KeyFile | None
+    promotion: Promotion | None = None
 
     @property
     def bundle(self) -> Bundle:
@@ -96,13 +98,15 @@ def open_state(environment: Mapping[str, str]) -> ServingState:
     settings = load_settings(Path(config) if config else None)
     if not is_insecure:
         require_keys(home)
+    champion = _load_champion(home)
     return ServingState(
         settings=settings.serving,
         lifecycle=settings.lifecycle,
         wording=build_wording(settings.lifecycle),
         store=open_store(home),
-        champion=_load_champion(home),
+        champion=champion,
         keys=None if is_insecure else KeyFile(keys_path(home)),
+        promotion=None if isinstance(champion, ModelError) else read_promotion(home, champion.manifest.version),
     )
 
 

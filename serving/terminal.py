@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,9 @@ from rich.text import Text
 
 from features.catalogue import GROUPS
 from features.lifecycle.stages import STAGES
+from serving.pictures.words import NUMERALS, Numerals
+from serving.terminal_words import AtRiskWords, words_of_list
+from training.evaluation.verdicts import OURS, compare_all
 
 if TYPE_CHECKING:
     from features.intake.event_report import EventReport
@@ -27,7 +31,8 @@ if TYPE_CHECKING:
     from features.intake.shop import Shop
     from features.records import Records
     from serving.data_words import Refusal
-    from serving.schemas import AtRiskPage
+    from serving.schemas import AtRiskPage, ListTotals, Score
+    from training.suggestion import HorizonSuggestion
 
 _TASK_TITLES = {
     "churn": "Churn: will no order come?",
@@ -37,18 +42,34 @@ _TASK_TITLES = {
     "registration": "Visitors: will they register?",
 }
 _ALSO_SHOWN = {
-    "churn": ("auc", "ece"),
-    "next_stage": (),
+    "churn": ("auc", "pr_auc", "ece", "calibration_in_the_large", "top_decile_lift"),
+    "next_stage": ("rps",),
     "value": ("mae", "r_squared", "relative_bias"),
     "first_purchase": ("auc", "ece"),
     "registration": ("auc", "ece"),
 }
 _RUNGS_OF_STAGES = " base_rate is the class prior, last_period Markov, recency_rule Markov × recency decile."
-_SHORT = {"log_loss": "log-loss", "auc": "AUC", "ece": "ECE", "mae": "MAE", "r_squared": "R²", "relative_bias": "bias"}
-_OURS = "lifestage"
+_SHORT = {
+    "log_loss": "log-loss",
+    "auc": "AUC",
+    "pr_auc": "PR-AUC",
+    "ece": "ECE",
+    "calibration_in_the_large": "mean off",
+    "top_decile_lift": "lift",
+    "rps": "RPS",
+    "mae": "MAE",
+    "r_squared": "R²",
+    "relative_bias": "bias",
+}
+_DIGITS = {"deviance": 2}  # of a difference of the deciding metric
+_SIGNED = ("calibration_in_the_large", "relative_bias")
+_ONLY_IF_WIDE = ("pr_auc", "top_decile_lift")
+_MORE_IF_WIDE = " A wider terminal shows more."
+_AS_WIDE_AS_NEED_BE = 10_000
 _SHOWN_EXAMPLES = 2
 _SHOWN_LINES = 12
 _WIDE_ENOUGH = 72  # columns of a terminal on which names of features need not be folded
+_WIDE_ENOUGH_FOR_REASONS = 120  # ... and reasons fit beside the figures
 
 # Ids and words of others are printed as they are: brackets and colons in them are no marks.
 out = Console(markup=False, emoji=False)
@@ -139,17 +160,38 @@ def print_catalogue(rows: Sequence[Mapping[str, str]]) -> None:
             out.print(_catalogue_table(listed, title=group))
 
 
-def print_ladder(frame: pl.DataFrame, deciding: Mapping[str, str]) -> None:
-    """Print the backtest: a table per task, a row per rung, the deciding metric at each cutoff."""
+def print_ladder(summary: pl.DataFrame, deciding: Mapping[str, str]) -> None:
+    """Print the backtest: a table per task, a row per rung, means over the cutoffs; then who wins, a line per task."""
+    of_all = summary.filter(pl.col("slice") == "all")
     for task, title in _TASK_TITLES.items():
-        rows = frame.filter(pl.col("task") == task)
+        rows = of_all.filter(pl.col("task") == task)
         if not rows.is_empty():
-            out.print(_ladder_table(rows, deciding[task], _ALSO_SHOWN[task], title=title))
+            out.print(_fitting_ladder(rows, deciding[task], task=task, title=title))
             if task == "next_stage":
                 out.print(_reliability_table(rows))
             if task == "value":
                 out.print(_ranking_table(rows))
                 out.print(_coverage_table(rows))
+    for comparison in compare_all(summary):
+        style = {1: "green", 0: "yellow", -1: "bold red"}[comparison.gain]
+        out.print(Text.assemble(("  ● ", style), comparison.text), highlight=False)
+
+
+def print_horizon(suggestion: "HorizonSuggestion") -> None:
+    """Print what speaks for and against each horizon, the suggested one in bold, and why it is suggested."""
+    listed = table(
+        "horizon",
+        *("returned within", "no order", "tests"),
+        title=f"Suggested horizon: {suggestion.horizon_days} days",
+        caption="of those who order again, the share who have by then; customers without an order in the latest such "
+        "window; test cutoffs that the history has room for",
+    )
+    for each in suggestion.considered:
+        shares = (_share(each.share_returned), _share(each.base_rate))
+        style = "bold" if each.days == suggestion.horizon_days else None
+        listed.add_row(f"{each.days} days", *shares, str(each.n_cutoffs), style=style)
+    out.print(listed)
+    _print_lines(suggestion.reasons)
 
 
 def print_reasons(reasons: Iterable[tuple[bool, str]]) -> None:
@@ -158,34 +200,38 @@ def print_reasons(reasons: Iterable[tuple[bool, str]]) -> None:
         out.print(Text.assemble(("  ✓ ", "green") if holds else ("  ✗ ", "bold red"), text))
 
 
-def print_at_risk(page: "AtRiskPage") -> None:
-    """Print the customers most worth saving, the sums over them, and what to do for their stages."""
-    listed = table(
-        "customer",
-        *("stage", "since", "p_churn", "12m", "interval", "at risk", "RFM", "size"),
-        title=f"{len(page.customers)} customers most worth saving, as of {page.run.as_of}",
-    )
-    listed.columns[1].no_wrap, listed.columns[1].justify = False, "left"
+def print_at_risk(page: "AtRiskPage", *, language: str = "en") -> None:
+    """Print the customers most worth saving and the first reason of each, the sums over them, and what to do."""
+    words, numerals = words_of_list(language), NUMERALS["fr" if language == "fr" else "en"]
+    title = words.title.format(n=len(page.customers), as_of=page.run.as_of)
+    listed = table(*words.columns, title=title)
+    listed.columns[1].justify = "left"
+    for column in listed.columns[:2]:
+        column.no_wrap, column.overflow = False, "fold"
+    has_room = out.width >= _WIDE_ENOUGH_FOR_REASONS
+    if has_room:
+        listed.add_column(words.why, overflow="fold")
     for row in page.customers:
         listed.add_row(
             Text(row.customer_id),
             row.stage_label,
             row.stage_since,
-            f"{row.p_churn:.3f}",
-            f"{row.clv_12m:,.0f}",
-            f"{row.clv_12m_low:,.0f}–{row.clv_12m_high:,.0f}",
-            f"{row.value_at_risk:,.0f}",
+            f"{row.p_churn:.3f}".replace(".", numerals.decimal),
+            numerals.count(row.clv_12m),
+            f"{numerals.count(row.clv_12m_low)}–{numerals.count(row.clv_12m_high)}",
+            numerals.count(row.value_at_risk),
             row.rfm,
-            row.size,
+            words.sizes[row.size],
+            *([_first_reason(row)] if has_room else []),
         )
     out.print(listed)
-    totals = page.totals
-    interval = f"({totals.clv_12m_low:,.0f}–{totals.clv_12m_high:,.0f})"
-    at_risk = f"value at risk {totals.value_at_risk:,.0f}"
-    out.print(f"Together: {totals.clv_12m:,.0f} {interval} expected in 12 months; {at_risk}.")
+    if not has_room:
+        out.print(_reasons_table(page.customers, words))
+    _print_together(page.totals, words, numerals)
     plays = {row.stage_label: "\n".join(f"· {play}" for play in row.plays) for row in page.customers if row.plays}
     if plays:
-        print_records(({"stage": stage, "what to do": what} for stage, what in plays.items()), title="Plays")
+        told = ({words.columns[1]: stage, words.what_to_do: what} for stage, what in plays.items())
+        print_records(told, title=words.plays)
 
 
 def print_records(records: Iterable[Mapping[str, Any]], *, title: str) -> None:
@@ -196,15 +242,16 @@ def print_records(records: Iterable[Mapping[str, Any]], *, title: str) -> None:
 def print_next_steps(home: Path, orders: Path, *, is_default_home: bool) -> None:
     """Print what a new user may want to try after the demo."""
     lifestage = "lifestage" if shutil.which("lifestage") else sys.argv[0]
-    elsewhere = "" if is_default_home else f" --home {home}"
+    elsewhere = "" if is_default_home else f" --home {shlex.quote(str(home))}"
+    log = shlex.quote(str(orders))
     store_uri = f"sqlite:///{(home / 'mlflow.db').absolute()}"
-    store = "make mlflow" if is_default_home else f"mlflow ui --backend-store-uri {store_uri}"
+    store = "make mlflow" if is_default_home else f"mlflow ui --backend-store-uri {shlex.quote(store_uri)}"
     serve = "make serve" if is_default_home else f"{lifestage} serve --insecure-local{elsewhere}"
     steps = (
         (serve, "the service; its page for people is at http://127.0.0.1:3000/"),
         (store, "the experiments in the MLflow UI"),
         (f"{lifestage} at-risk --limit 100 --out at_risk.csv{elsewhere}", "the retention list as a file"),
-        (f"{lifestage} score --orders {orders} --as-of 1998-07-01 --out scores.parquet{elsewhere}", "every score"),
+        (f"{lifestage} score --orders {log} --as-of 1998-07-01 --out scores.parquet{elsewhere}", "every score"),
         (f"{lifestage} train --orders YOUR_ORDERS.csv --home .mine", "your own shop"),
     )
     for command, meaning in steps:
@@ -320,25 +367,70 @@ def _meaning(row: Mapping[str, str]) -> str:
     return f"{row['meaning']}{needs}" + (f"\nnull: {row['null_rule']}" if row["null_rule"] else "")
 
 
-def _ladder_table(rows: pl.DataFrame, metric: str, also: tuple[str, ...], *, title: str) -> Table:
-    cutoffs = rows["cutoff"].unique().sort().to_list()
-    deciding = _SHORT.get(metric, metric)
-    note = _RUNGS_OF_STAGES if rows["task"][0] == "next_stage" else ""
+def _fitting_ladder(rows: pl.DataFrame, metric: str, *, task: str, title: str) -> Table:
+    """Build the fullest table that the terminal has room for: what is left out is better not shown than cut."""
+    also = _ALSO_SHOWN[task]
+    for shown in (also, tuple(name for name in also if name not in _ONLY_IF_WIDE), ()):
+        listed = _ladder_table(rows, metric, shown, title=title, is_whole=shown == also)
+        if _fits(listed):
+            return listed
+    for column in listed.columns:
+        column.no_wrap, column.overflow = False, "fold"
+    return listed
+
+
+def _fits(listed: Table) -> bool:
+    unbounded = out.options.update(width=_AS_WIDE_AS_NEED_BE)
+    return out.measure(listed, options=unbounded).maximum <= out.width
+
+
+def _ladder_table(rows: pl.DataFrame, metric: str, also: tuple[str, ...], *, title: str, is_whole: bool) -> Table:
+    deciding, measured, n_cutoffs = _SHORT.get(metric, metric), rows.filter(against=""), _n_cutoffs(rows)
     listed = table(
         "model",
-        *(*cutoffs, "mean", *(_SHORT[name] for name in also), "Δ ours"),
+        *(deciding, *(["90 %"] if is_whole else []), *(_SHORT[name] for name in also), "Δ ours", "90 %"),
         title=title,
-        caption=f"{deciding} at each cutoff, lower is better; then means over cutoffs. Δ: ours − this model, "
-        f"* its 90 % interval is clear of 0 at every cutoff.{note}",
+        caption=f"{_over(n_cutoffs, is_whole=is_whole)}; {deciding} decides, lower is better, the best is green. "
+        f"Δ: ours − this model, paired; * its interval is clear of 0.{_note(rows, also)}"
+        f"{'' if is_whole else _MORE_IF_WIDE}",
     )
-    measured = rows.filter(pl.col("against") == "")
-    values = {(r["model"], r["metric"], r["cutoff"]): r["value"] for r in measured.iter_rows(named=True)}
+    found = {(row["model"], row["metric"]): row for row in measured.iter_rows(named=True)}
+    versus = rows.filter(pl.col("against") != "", pl.col("metric") == metric)
+    differences = {row["against"]: row for row in versus.iter_rows(named=True)}
+    best, digits = measured.filter(pl.col("metric") == metric)["value"].drop_nans().min(), _DIGITS.get(metric, 4)
     for model in measured["model"].unique(maintain_order=True):
-        at_cutoffs = [_number(values.get((model, metric, cutoff)), metric) for cutoff in cutoffs]
-        means = [_number(_mean(values.get((model, name, c)) for c in cutoffs), name) for name in (metric, *also)]
-        difference = _difference(rows.filter(pl.col("against") == model), metric)
-        listed.add_row(model, *at_cutoffs, *means, difference, style="bold" if model == _OURS else None)
+        decides = found[model, metric]
+        shown = Text(_number(decides["value"], metric), style="green" if decides["value"] == best else "")
+        others = [_number(found[model, name]["value"], name) for name in also]
+        versus_ours = _difference(differences.get(model), digits=digits)
+        spared = "" if decides["n_cutoffs"] == n_cutoffs else f", {decides['n_cutoffs']} of {n_cutoffs}"
+        listed.add_row(
+            f"{model}{spared}",
+            shown,
+            *([_bounds(decides, digits=digits - 1)] if is_whole else []),
+            *others,
+            *versus_ours,
+            style="bold" if model == OURS else None,
+        )
     return listed
+
+
+def _over(n_cutoffs: int, *, is_whole: bool) -> str:
+    if n_cutoffs == 1:
+        return "at 1 cutoff"
+    return f"means over {n_cutoffs} cutoffs{', and their intervals' if is_whole else ''}"
+
+
+def _n_cutoffs(rows: pl.DataFrame) -> int:
+    return int(rows["n_cutoffs"].to_numpy().max())
+
+
+def _note(rows: pl.DataFrame, also: tuple[str, ...]) -> str:
+    """Say what helps to read one task's table."""
+    rate = _mean(rows.filter(metric="base_rate", model=OURS)["value"])
+    if "pr_auc" in also and not math.isnan(rate):
+        return f" By chance PR-AUC is the base rate, {rate:.3f}."
+    return _RUNGS_OF_STAGES if rows["task"][0] == "next_stage" else ""
 
 
 def _reliability_table(rows: pl.DataFrame) -> Table:
@@ -349,7 +441,7 @@ def _reliability_table(rows: pl.DataFrame) -> Table:
         title="Next stage: do the probabilities fit, stage by stage?",
         caption="ours, means over cutoffs: mean probability, share that stood there, expected calibration error",
     )
-    means = dict(rows.filter(model=_OURS, against="").group_by("metric").agg(pl.col("value").mean()).iter_rows())
+    means = dict(rows.filter(model=OURS, against="").group_by("metric").agg(pl.col("value").mean()).iter_rows())
     for stage in STAGES:
         if f"ece_{stage}" in means:
             listed.add_row(
@@ -384,7 +476,7 @@ def _ranking_table(rows: pl.DataFrame) -> Table:
     for model in measured["model"].unique(maintain_order=True):
         found = [means.get((model, name), math.nan) for name in names]
         shown = [*(_number(value, "") for value in found[:2]), *(_share(value) for value in found[2:])]
-        listed.add_row(model, *shown, style="bold" if model == _OURS else None)
+        listed.add_row(model, *shown, style="bold" if model == OURS else None)
     return listed
 
 
@@ -398,19 +490,24 @@ def _coverage_table(rows: pl.DataFrame) -> Table:
         caption="ours, means over cutoffs. Of all: an outcome of 0 counts by the share of its chance that the interval "
         "holds. Of those who ordered: given an order. As shown: an interval from 0 holds every 0, so it is above.",
     )
-    means = dict(rows.filter(model=_OURS, against="").group_by("metric").agg(pl.col("value").mean()).iter_rows())
+    means = dict(rows.filter(model=OURS, against="").group_by("metric").agg(pl.col("value").mean()).iter_rows())
     for percent in ("80", "90"):
         listed.add_row(f"{percent} %", *(_share(means.get(f"{kind}_{percent}")) for kind in kinds))
     return listed
 
 
-def _difference(rows: pl.DataFrame, metric: str) -> str:
-    if rows.is_empty():
+def _difference(row: Mapping[str, Any] | None, *, digits: int) -> tuple[str, str]:
+    """Write ours minus a rival's, and the interval of that; nothing in the row of ours."""
+    if row is None or math.isnan(row["value"]):
+        return "" if row is None else "–", ""
+    is_clear = row["low"] > 0 or row["high"] < 0
+    return f"{row['value']:+,.{digits}f}{'*' if is_clear else ' '}", _bounds(row, digits=digits)
+
+
+def _bounds(row: Mapping[str, Any], *, digits: int) -> str:
+    if row["low"] is None or math.isnan(row["low"]):
         return ""
-    measured = rows.filter(pl.col("value").is_not_nan())
-    is_clear = not measured.is_empty() and bool((measured["high"] < 0).all() or (measured["low"] > 0).all())
-    mean = _mean(rows["value"])
-    return f"{'+' if mean > 0 else ''}{_number(mean, metric)}{'*' if is_clear else ' '}"
+    return f"{row['low']:,.{digits}f}…{row['high']:,.{digits}f}"
 
 
 def _mean(values: Iterable[float | None]) -> float:
@@ -421,7 +518,7 @@ def _mean(values: Iterable[float | None]) -> float:
 def _number(value: float | None, metric: str) -> str:
     if value is None or math.isnan(value):
         return "–"
-    if metric == "relative_bias":
+    if metric in _SIGNED:
         return f"{value:+.1%}"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
 
@@ -437,6 +534,29 @@ def table(first: str, *others: str, title: str, caption: str | None = None) -> T
     for name in others:
         empty.add_column(name, justify="right", no_wrap=True)
     return empty
+
+
+def _print_together(totals: "ListTotals", words: AtRiskWords, numerals: Numerals) -> None:
+    figures = {"value": totals.clv_12m, "low": totals.clv_12m_low, "high": totals.clv_12m_high}
+    written = {name: numerals.count(value) for name, value in figures.items()}
+    out.print(words.together.format(**written, at_risk=numerals.count(totals.value_at_risk)))
+
+
+def _reasons_table(scores: "Iterable[Score]", words: AtRiskWords) -> Table:
+    table = folding_table(title=words.why.capitalize())
+    for name in (words.columns[0], words.why):
+        table.add_column(name, overflow="fold")
+    for score in scores:
+        table.add_row(Text(score.customer_id), _first_reason(score))
+    return table
+
+
+def _first_reason(score: "Score") -> str:
+    """Return the greatest reason, behind an arrow that tells what it does to p_churn; a dash where there is none."""
+    if not score.reasons:
+        return "–"
+    first = score.reasons[0]
+    return f"{'↑' if first.direction == 'raises' else '↓'} {first.text}"
 
 
 def _plain_table(frame: pl.DataFrame, *, title: str) -> Table:

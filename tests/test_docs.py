@@ -30,14 +30,14 @@ from serving.state import ServingState
 from serving.store import ScoreStore, sqlite_url
 from serving.wording import build_wording
 from training.bundle import Bundle
-from training.ladder import OURS, RUNGS
+from training.evaluation.ladder import OURS, RUNGS
 
 ROOT = Path(__file__).resolve().parent.parent
 README, CONTRIBUTING, GLOSSARY, EVALUATION = "README.md", "CONTRIBUTING.md", "GLOSSARY.md", "docs/evaluation.md"
 PAPERS = (
     *(README, CONTRIBUTING, GLOSSARY, "CHANGELOG.md", "experiments/README.md", EVALUATION),
     *("docs/data.md", "docs/features.md", "docs/vocabularies.md", "docs/segments.md", "docs/metrics.md"),
-    *("docs/history.md", "docs/value.md"),
+    *("docs/history.md", "docs/value.md", "docs/churn.md", "docs/reasons.md"),
 )
 
 _GENERATED = re.compile(r"(?<=<!-- generated )(\w+)( -->\n)(.*?)(?=<!-- end -->)", re.DOTALL)

@@ -9,21 +9,21 @@ import polars as pl
 from features.engine import connect
 from features.records import Records
 from features.settings import load_settings
-from serving.scoring import score_records
+from serving.scoring import score_whole
 from serving.state import open_store
 from serving.store import RunInfo
 from tests.bench.orders import CUTOFF_DAY
 from tests.bench.table import Row, race, say, timed
 from tests.bench.workspace import NOW, Workspace
+from training.models.contributions import view_process
 from training.models.inputs import model_inputs
+from training.models.reasons import find_reasons
 
 _ROUNDS = 2
 
 
 def run(workspace: Workspace) -> list[Row]:
-    """Measure scoring and publication, together and each."""
-    inputs = model_inputs(workspace.customer_table, workspace.bundle.model.features)
-    trees = [model for model in (workspace.bundle.model.churn.trees, workspace.bundle.model.next_stage.trees) if model]
+    """Measure scoring and publication, together and each, and what reasons cost of those who are given some."""
     say(f"  scoring {workspace.n_customers:,} customers")
     scores = score_customers(workspace)
     parts: dict[str, Callable[[], object]] = {
@@ -31,19 +31,32 @@ def run(workspace: Workspace) -> list[Row]:
         "  scoring alone": partial(score_customers, workspace),
         "  publication alone": partial(publish, workspace, scores),
     }
-    predict = timed(lambda: [model.predict(inputs) for model in trees])
     rows = []
     for work, part in parts.items():
-        ours, theirs = race(timed(part), predict, rounds=_ROUNDS)
+        ours, theirs = race(timed(part), _predicting(workspace, workspace.customer_table), rounds=_ROUNDS)
         rows.append(Row(work, ours, "LightGBM predictions", theirs, "s", "" if work.startswith(" ") else "≤ 3"))
-    return rows
+    explained = workspace.customer_table.head(load_settings().serving.max_reason_customers)
+    model = workspace.bundle.model
+    explaining = timed(lambda: find_reasons(model, explained, model.reference) if model.reference else None)
+    ours, theirs = race(explaining, _predicting(workspace, explained), rounds=_ROUNDS)
+    return [*rows, Row(f"  reasons, {explained.height:,} customers", ours, "predictions of them", theirs, "s", "")]
+
+
+def _predicting(workspace: Workspace, table: pl.DataFrame) -> Callable[[], float]:
+    """Return the work of the bare trees on these customers, timed."""
+    model = workspace.bundle.model
+    inputs = model_inputs(table, model.features)
+    seen = (model.churn.tree_inputs(inputs, view_process(model, table)), inputs)
+    parts = [(trees, x) for trees, x in zip((model.churn.trees, model.next_stage.trees), seen, strict=True) if trees]
+    return timed(lambda: [trees.predict(x) for trees, x in parts])
 
 
 def score_customers(workspace: Workspace) -> pl.DataFrame:
     """Score all customers from their order file. One row per customer."""
     with connect() as connection:
         records = Records.wrap(connection.read_parquet(str(workspace.customer_orders)))
-        return score_records(workspace.bundle, records, cutoff_day=CUTOFF_DAY)
+        most = load_settings().serving.max_reason_customers
+        return score_whole(workspace.bundle, records, cutoff_day=CUTOFF_DAY, max_reasons=most).scores
 
 
 def publish(workspace: Workspace, scores: pl.DataFrame) -> RunInfo:

@@ -16,7 +16,7 @@ from tests.bench.orders import CUTOFF_DAY, ORDERS_PER_CUSTOMER, SEED, generate_o
 from tests.bench.table import say
 from tests.tiny_model import train_model, write_model
 from training.bundle import Bundle, load_bundle
-from training.champion import Promotion, append_promotion, bundles_folder
+from training.promotion.champion import Promotion, append_promotion, bundles_folder
 
 N_TRAINING_CUSTOMERS = 10_000
 NOW = "2023-01-01T00:00:00+00:00"

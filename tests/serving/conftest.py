@@ -20,7 +20,7 @@ from tests.serving.visited_shop import EARLIER, add_visitors, visited_settings
 from tests.tiny_model import train_model, write_model
 from tests.whole_shop import AS_OF, TIMEZONE, WholeShop
 from training.bundle import Bundle, load_bundle
-from training.champion import Promotion, append_promotion, bundles_folder, read_champion
+from training.promotion.champion import Promotion, append_promotion, bundles_folder, read_champion
 
 
 @pytest.fixture

@@ -36,6 +36,9 @@ def build_row(customer_id: str, **changes: Any) -> dict[str, Any]:
         "stage": "repeat",
         "stage_since": "1997-10-01",
         "p_churn": 0.25,
+        "p_churn_30d": 0.5,
+        "p_churn_90d": 0.25,
+        "p_churn_180d": 0.125,
         "p_alive": 0.9,
         **{f"p_next_{stage}": float(stage == "repeat") for stage in STAGES},
         "p_second_purchase": None,
@@ -58,6 +61,7 @@ def build_row(customer_id: str, **changes: Any) -> dict[str, Any]:
         "rfm_group": _GROUPS.group_of(changes.get("rfm", "543")),
         "p_leave_cell": 0.0,
         "value_at_risk": 30.0,
+        "reasons": None,
         "flags": "",
     }
     return {**row, **changes}

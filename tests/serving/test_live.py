@@ -1,5 +1,7 @@
+import shutil
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,10 +14,11 @@ from features.snapshot import to_date
 from serving.live import NO_ORDER
 from serving.schemas import Score
 from serving.scoring import score_records
-from serving.state import ServingState
+from serving.state import HOME_VARIABLE, INSECURE_LOCAL_VARIABLE, ServingState, open_state
 from tests.serving.local_client import build_client
 from tests.serving.score_rows import WORDING
 from training.bundle import Bundle
+from training.promotion.champion import Promotion, append_promotion, read_champion
 
 AS_OF = date(1998, 4, 1)
 
@@ -180,3 +183,34 @@ def test_model_card(client: TestClient, bundle: Bundle) -> None:
     assert [feature["name"] for feature in card["features"]] == list(bundle.model.features)
     assert all(feature["unit"] and feature["meaning"] and feature["needs"] for feature in card["features"])
     assert all(card["flags"].values())
+    assert all(card[name] for name in ("intended_use", "not_for", "limits"))
+    assert card["promotion"] is None
+
+
+def test_forced_on_card(champion_home: Path, tmp_path: Path) -> None:
+    """The card of a champion that was forced says so: when, why, and what the gate had objected."""
+    home = Path(shutil.copytree(champion_home, tmp_path / "home"))
+    version = read_champion(home).name
+    append_promotion(
+        home,
+        Promotion(
+            version,
+            at="1998-07-02T00:00:00+00:00",
+            reason="forced: the season moved",
+            is_forced=True,
+            force_reason="the season moved",
+            objections=("churn: loses to bg_nbd",),
+        ),
+    )
+    state = open_state({HOME_VARIABLE: str(home), INSECURE_LOCAL_VARIABLE: "1"})
+    with state.store:
+        card = build_client(state).get("/v1/model").json()
+    assert card["version"] == version
+    assert card["promotion"] == {
+        "at": "1998-07-02T00:00:00+00:00",
+        "reason": "forced: the season moved",
+        "is_rollback": False,
+        "is_forced": True,
+        "force_reason": "the season moved",
+        "objections": ["churn: loses to bg_nbd"],
+    }

@@ -22,7 +22,7 @@ from serving.scoring import FLAGS, score_records
 from tests.histories import CUTOFF_DAY, build_orders, later_orders, one_customer, order_logs
 from training.bundle import Bundle
 from training.models.bg_nbd import BgNbd
-from training.models.churn import ChurnModel, ProbabilityCalibrator
+from training.models.churn import ChurnModel
 from training.models.inputs import model_inputs, purchase_summary, stage_codes
 
 DATES = ("next_order_on_low", "next_order_on", "next_order_on_high")
@@ -135,7 +135,7 @@ def test_columns(scores: pl.DataFrame, bundle: Bundle, end_day: int) -> None:
     """Scores have the public columns in their order, name their model and date, and lack only what may be lacking."""
     assert scores.schema == SCORE_SCHEMA
     lacking = {column.name for column in COLUMNS if scores[column.name].null_count()}
-    assert lacking <= {*DATES, "p_next_ambassador", "p_second_purchase", "p_reactivation"}
+    assert lacking <= {*DATES, "p_next_ambassador", "p_second_purchase", "p_reactivation", "reasons"}
     assert lacking <= {column.name for column in COLUMNS if column.nullable}
     assert scores.select("as_of", "horizon_days", "model_version").unique().rows() == [
         (to_date(end_day).isoformat(), 90, bundle.manifest.version)
@@ -212,7 +212,7 @@ def test_terms(bundle: Bundle, cdnow_orders: pl.DataFrame, end_day: int, scores:
 def test_daily_orders(bundle: Bundle) -> None:
     """Whoever orders many times a day by the model is expected after the as-of date all the same."""
     process = replace(bundle.model.process, timing=BgNbd(r=20.0, alpha=1.0, a=0.01, b=10.0, time_unit_days=1.0))
-    churn = ChurnModel(None, ProbabilityCalibrator(), 1.0)
+    churn = ChurnModel(None, 1.0)
     eager = Bundle(bundle.manifest, replace(bundle.model, process=process, churn=churn))
     _assert_coherent(_score(eager, one_customer(*range(CUTOFF_DAY - 10, CUTOFF_DAY)), cutoff_day=CUTOFF_DAY))
 
