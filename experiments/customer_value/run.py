@@ -11,12 +11,7 @@ stand in `config.toml`; its tables are written into the report. With cutoffs of 
 from __future__ import annotations
 
 import argparse
-import re
-import sys
-import tempfile
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -28,19 +23,30 @@ import numpy.typing as npt
 import polars as pl
 from matplotlib.figure import Figure
 
-from features.engine import connect
-from features.errors import ConvergenceError, InsufficientHistoryError, LifestageError, SettingsError
-from features.intake.cdnow import load_cdnow_sample, write_cdnow_csv
-from features.intake.shop import read_shop
-from features.records import Records
+from experiments.tables import Row, write_report
+from experiments.trial import (
+    Log,
+    build_parser,
+    exiting,
+    load_config,
+    log_run,
+    name_shop,
+    over,
+    read_log,
+    sample_log,
+    say,
+    show,
+)
+from features.errors import ConvergenceError, InsufficientHistoryError, SettingsError
+from features.intake.cdnow import load_cdnow_sample
 from features.settings import Settings, load_settings
 from features.snapshot import Snapshot, to_day
 from training import metrics
-from training.evaluate import COVERAGES, METRICS, Backtest, backtest, measure_coverage
-from training.figures import draw_frequency, draw_p_alive, draw_repeat_orders, read_order_days, summarise
+from training.evaluation.backtest import COVERAGES, METRICS, Backtest, backtest, measure_coverage
+from training.evaluation.ladder import OURS
+from training.evaluation.slices import ALL
 from training.fitters.btyd import fit_alone, fit_order_value
 from training.labels import build_labels
-from training.ladder import OURS
 from training.learn import Advance, Past, build_past, learn_at
 from training.models.inputs import purchase_summary
 from training.models.lifecycle import LifecycleModel
@@ -49,24 +55,16 @@ from training.models.spread import Spread
 from training.models.summary import FloatArray, PurchaseSummary
 from training.models.value_distribution import ValueDistribution
 from training.models.value_terms import MONTHS
-from training.plots import plot_decile_value
+from training.pictures.figures import draw_frequency, draw_p_alive, draw_repeat_orders, read_order_days, summarise
+from training.pictures.plots import plot_decile_value
 from training.splits import Fold, build_fold
-from training.tracking import current_commit, log_experiment
-from training.train import find_window
+
+Vector = npt.NDArray[np.float64]
 
 HERE = Path(__file__).resolve().parent
 NAIVE = "simple_clv"
 MIN_LIST = 30  # customers of a stage, below which its total is not asked
 N_DECILES = 10
-_BLOCK = re.compile(r"(?<=<!-- generated )([\w.]+)( -->\n)(.*?)(?=<!-- end -->)", re.DOTALL)
-_COUNTS, _EXACT = {"customers", "lists", "days"}, {"log_likelihood", "aic", "bic"}
-_SHARES = (
-    *("relative_bias", "top_decile_share", "silent_", "common_error", "coverage_", "all_", "if_ordered_", "shown_"),
-    *("held_", "random_", "stages", "tenths"),
-)
-
-Row = dict[str, Any]
-Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +93,6 @@ class Plan:
     list_sizes: tuple[int, ...]
     lists_per_size: int
     seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """Validated records, and the day number of the first order."""
-
-    records: Records
-    first_day: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +252,7 @@ def judge_value(log: Log, outlook: Outlook, settings: Settings, advance: Advance
 def _tables_of_value(judged: Sequence[Backtest]) -> dict[str, list[pl.DataFrame]]:
     """Lay out the backtest's tidy frames: measures, paired differences, and coverage over the horizon."""
     parts: dict[str, list[pl.DataFrame]] = {"value": [], "gains": [], "horizons": []} if judged else {}
-    for frame in (each.frame.filter(task="value") for each in judged):
+    for frame in (each.frame.filter(task="value", slice=ALL) for each in judged):
         versus, plain = frame.filter(pl.col("against") != ""), frame.filter(against="")
         parts["value"].append(_spread_metrics(plain))
         parts["gains"].append(versus.select("cutoff", "against", pl.col("value").alias("difference"), "low", "high"))
@@ -413,9 +403,8 @@ def _by_convention(summary: PurchaseSummary, convention: str) -> PurchaseSummary
 
 
 def _over(settings: Settings, horizon_days: int) -> Settings:
-    """Return the settings with another horizon, and one test cutoff."""
-    changed = {"horizon_days": horizon_days, "test_cutoffs": 1}
-    return settings.model_copy(update={"training": settings.training.model_copy(update=changed)})
+    """Return the settings with another horizon, one test cutoff and one seed."""
+    return over(settings, horizon_days=horizon_days, test_cutoffs=1, seeds=1)
 
 
 def draw(log: Log, outlook: Outlook, plan: Plan, judged: Backtest) -> dict[str, Figure]:
@@ -432,93 +421,22 @@ def draw(log: Log, outlook: Outlook, plan: Plan, judged: Backtest) -> dict[str, 
     }
 
 
-def to_markdown(table: pl.DataFrame) -> str:
-    """Write a table as the report shows it."""
-    head = [table.columns, ["---"] * table.width]
-    body = [[_cell(name, row[name]) for name in table.columns] for row in table.iter_rows(named=True)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (*head, *body))
-
-
-def _cell(name: str, value: Any) -> str:
-    if isinstance(value, str) or name in _COUNTS:
-        return str(value)
-    if value is None or not np.isfinite(value):
-        return "–"
-    return _number(name, value).replace("-", "−")
-
-
-def _number(name: str, value: float) -> str:
-    if name in _EXACT:
-        return f"{value:.1f}"
-    if name.startswith(_SHARES):
-        return f"{100 * value:.1f} %"
-    return f"{value:.4g}" if abs(value) >= 1 else f"{value:.4f}"
-
-
-def write_report(path: Path, shop: str, tables: Mapping[str, pl.DataFrame]) -> None:
-    """Write the tables of a shop anew where the report shows them."""
-    fresh = {f"{shop}.{name}": to_markdown(table) for name, table in tables.items()}
-    text = path.read_text(encoding="utf-8")
-    renewed = _BLOCK.sub(lambda found: f"{found[1]}{found[2]}{fresh.get(found[1], found[3])}", text)
-    path.write_text(renewed, encoding="utf-8", newline="\n")
-
-
-def to_metrics(tables: Mapping[str, pl.DataFrame]) -> dict[str, float]:
-    """Name each finite number: `<table>.<what its row is about>.<column>`."""
-    found: dict[str, float] = {}
-    for name, table in tables.items():
-        for row in table.with_columns(pl.col("^days$").cast(pl.String)).iter_rows(named=True):
-            about = ".".join(value for key, value in row.items() if isinstance(value, str) and key != "parameters")
-            numbers = {key: value for key, value in row.items() if isinstance(value, (int, float))}
-            found |= {f"{name}.{about}.{key}": float(value) for key, value in numbers.items() if np.isfinite(value)}
-    return found
-
-
-@contextmanager
-def read_logs(orders: str | None, settings: Settings) -> Iterator[tuple[Log, Log]]:
-    """Read a shop's orders, and the log that orders are judged on; without a path, the CDNOW log and its sample."""
-    connection = connect(memory_limit=settings.engine.memory_limit, threads=settings.engine.threads)
-    try:
-        with tempfile.TemporaryDirectory(prefix="lifestage-experiment-") as folder:
-            path = orders or str(write_cdnow_csv(Path(folder)))
-            shop = read_shop([path], [], settings, connection=connection)
-            log = Log(shop.records, find_window(shop.report, None).first_day)
-            yield log, log if orders else sample_log(load_cdnow_sample())
-    finally:
-        connection.close()
-
-
-def sample_log(orders: pl.DataFrame) -> Log:
-    """Wrap validated orders."""
-    return Log(Records.wrap(orders), int(orders["day"].to_numpy().min()))
-
-
 def main() -> None:
     """Measure, print, write the report, and log the run."""
     asked, started_at = _parse(), datetime.now(tz=UTC).isoformat()
-    config = tomllib.loads((HERE / "config.toml").read_text(encoding="utf-8"))
-    plan = _with_flags(load_plan(config, asked.shop), asked)
+    plan = _with_flags(load_plan(load_config(HERE), asked.shop), asked)
     settings = load_settings()
-    with read_logs(asked.orders, settings) as (log, of_orders):
-        tables, judged = measure(log, plan, of_orders=of_orders, settings=settings, advance=_say)
-        _say("pictures")
+    with read_log(asked.orders, settings) as log:
+        of_orders = log if asked.orders else sample_log(load_cdnow_sample())
+        tables, judged = measure(log, plan, of_orders=of_orders, settings=settings, advance=say)
+        say("pictures")
         figures = draw(of_orders, plan.orders[0], plan, judged) if judged and plan.orders else {}
-    for name, table in tables.items():
-        print(f"\n{asked.shop}.{name}\n\n{to_markdown(table)}", end="")
+    show(asked.shop, tables)
     if not asked.cutoffs:
         write_report(HERE / "report.md", asked.shop, tables)
     if not asked.no_log:
-        _say("logging to MLflow")
-        asked.home.mkdir(parents=True, exist_ok=True)
-        log_experiment(
-            asked.home,
-            name=f"customer_value {asked.shop}",
-            parameters={"shop": asked.shop, **{name: getattr(plan, name) for name in plan.__slots__}},
-            metrics=to_metrics(tables),
-            figures=figures,
-            started_at=started_at,
-            git_commit=current_commit(),
-        )
+        parameters = {"shop": asked.shop, **{name: getattr(plan, name) for name in plan.__slots__}}
+        log_run(asked, tables, name=HERE.name, parameters=parameters, started_at=started_at, figures=figures)
 
 
 def _with_flags(plan: Plan, asked: argparse.Namespace) -> Plan:
@@ -535,28 +453,12 @@ def _with_flags(plan: Plan, asked: argparse.Namespace) -> Plan:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=(__doc__ or "").split("\n\n", maxsplit=1)[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument("--orders", help="a shop's order file, as lifestage reads it; without it the CDNOW log")
-    parser.add_argument("--shop", help="section of config.toml", default="cdnow")
+    parser = build_parser((__doc__ or "").split("\n\n", maxsplit=1)[0])
     parser.add_argument("--cutoffs", nargs="+", type=date.fromisoformat, help="as-of dates of your own")
     parser.add_argument("--horizon-days", type=int, default=90, help="of these cutoffs")
-    parser.add_argument("--home", type=Path, default=Path(".lifestage"), help="folder of the MLflow store")
-    parser.add_argument("--no-log", action="store_true", help="leave MLflow alone")
-    asked = parser.parse_args()
-    if asked.orders and asked.shop == "cdnow":
-        asked.shop = "other"
-    return asked
-
-
-def _say(step: str) -> None:
-    print(step, file=sys.stderr, flush=True)
+    return name_shop(parser.parse_args())
 
 
 if __name__ == "__main__":
-    try:
+    with exiting():
         main()
-    except LifestageError as error:
-        _say(str(error))
-        sys.exit(error.exit_code)
