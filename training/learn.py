@@ -1,6 +1,6 @@
 """Learning at one cutoff: everything that was known by then, and the model that follows from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -73,9 +73,9 @@ def learn_at(
     return past, replace(model, prospects=prospects, notes=notes)
 
 
-def relearn(past: Past, model: LifecycleModel, *, seed: int, settings: Settings) -> LifecycleModel:
-    """Learn from the same past with another seed, to show what chance does."""
-    return regrow(model, past.examples, seed=seed, settings=settings)
+def relearn(past: Past, model: LifecycleModel, *, seeds: Iterable[int], settings: Settings) -> Iterator[LifecycleModel]:
+    """Learn from the same past with other seeds, one after the other, to show what chance does."""
+    return regrow(model, past.examples, seeds=seeds, settings=settings)
 
 
 def build_past(records: Records, fold: Fold, *, settings: Settings) -> Past:

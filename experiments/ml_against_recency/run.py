@@ -81,9 +81,9 @@ def blend(churn: ChurnModel, process_weight: float) -> ChurnModel:
 
 
 def _learn_again(past: Past, model: LifecycleModel, settings: Settings) -> Iterator[LifecycleModel]:
-    """Yield the model with the trees of other seeds, `training.seeds` with its own."""
-    for number in range(1, settings.training.seeds):
-        yield relearn(past, model, seed=settings.training.seed + number, settings=settings)
+    """Return the model with the trees of other seeds, `training.seeds` with its own."""
+    first, n_seeds = settings.training.seed, settings.training.seeds
+    return relearn(past, model, seeds=range(first + 1, first + n_seeds), settings=settings)
 
 
 def _tell(summary: pl.DataFrame, rivals: list[str]) -> pl.DataFrame:

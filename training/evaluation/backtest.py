@@ -157,9 +157,10 @@ def observe(records: Records, fold: Fold, past: Past, settings: Settings) -> Map
 def _learn_again(past: Past, model: LifecycleModel, settings: Settings, step: Advance) -> list[Predictions]:
     """Let the model answer as other seeds would have made it: `training.seeds` in all, its own the first of them."""
     seed, n_seeds = settings.training.seed, settings.training.seeds
-    if n_seeds > 1:
-        step("other seeds")
-    others = (relearn(past, model, seed=seed + number, settings=settings) for number in range(1, n_seeds))
+    if n_seeds == 1:
+        return []
+    step("other seeds")
+    others = relearn(past, model, seeds=range(seed + 1, seed + n_seeds), settings=settings)
     return [predict(other, past.present) for other in others]
 
 

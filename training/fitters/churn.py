@@ -20,7 +20,7 @@ from training.fitters.classes import count_rarest, has_both
 from training.fitters.tree_search import Trial, search_shape
 from training.fitters.trees import TreeShape, fit_churn_trees
 from training.metrics import log_losses_binary
-from training.models.churn import PROCESS_INPUTS, ChurnModel, ProbabilityCalibrator, logit, pool
+from training.models.churn import PROCESS_INPUTS, ChurnModel, ProbabilityCalibrator, logit, pool, tree_inputs
 from training.models.trees import Trees
 
 Vector = npt.NDArray[np.float64]
@@ -98,8 +98,7 @@ def fit_churn(
     if rarer < settings.min_class_customers:
         return LearnedChurn(ChurnModel(trees=None, process_weight=1.0), TreeShape(), ())
     reads_process = settings.process_inputs
-    seen = tuple(replace(c, inputs=_tree_inputs(c, reads_process=reads_process)) for c in cutoffs)
-    columns = (*names, *PROCESS_INPUTS) if reads_process else names
+    seen, columns = _as_seen(cutoffs, names, reads_process=reads_process)
     splits = tuple(split_later(seen, horizon_days=horizon_days))
     shape, trials = search_shape(seen, splits, names=columns, settings=settings)
     trees = learn_trees(seen, names=columns, shape=shape, seed=settings.seed)
@@ -125,8 +124,7 @@ def regrow_churn(
     """Learn the trees of a model again with another seed, and nothing else."""
     if model.trees is None:
         return model
-    seen = [replace(c, inputs=_tree_inputs(c, reads_process=model.reads_process)) for c in cutoffs]
-    columns = (*names, *PROCESS_INPUTS) if model.reads_process else names
+    seen, columns = _as_seen(cutoffs, names, reads_process=model.reads_process)
     return replace(model, trees=learn_trees(seen, names=columns, shape=shape, seed=seed))
 
 
@@ -143,8 +141,12 @@ def _count_rarer(cutoffs: Sequence[ChurnExamples]) -> int:
     return count_rarest(target, ids, n_classes=2)
 
 
-def _tree_inputs(cutoff: ChurnExamples, *, reads_process: bool) -> Matrix:
-    return np.column_stack([cutoff.inputs, cutoff.process]) if reads_process else cutoff.inputs
+def _as_seen(
+    cutoffs: Sequence[ChurnExamples], names: tuple[str, ...], *, reads_process: bool
+) -> tuple[tuple[ChurnExamples, ...], tuple[str, ...]]:
+    """Return the cutoffs with all that trees see as their inputs, and the names of those columns."""
+    seen = (replace(c, inputs=tree_inputs(c.inputs, c.process, reads_process=reads_process)) for c in cutoffs)
+    return tuple(seen), (*names, *PROCESS_INPUTS) if reads_process else names
 
 
 def _fit_pool(

@@ -1,6 +1,6 @@
 """Learn the one answer from many cutoffs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -155,28 +155,31 @@ def fit_lifecycle_model(
     return replace(model, reference=learn_reference(model, present))
 
 
-def regrow(model: LifecycleModel, examples: tuple[Examples, ...], *, seed: int, settings: Settings) -> LifecycleModel:
-    """Learn all trees of a model again with another seed, and nothing else: what is left to chance moves, no more."""
+def regrow(
+    model: LifecycleModel, examples: tuple[Examples, ...], *, seeds: Iterable[int], settings: Settings
+) -> Iterator[LifecycleModel]:
+    """Learn all trees of a model again with each seed, and nothing else: what is left to chance moves, no more."""
     rows, of_churn = _join(examples, model.features), []
     if model.churn.trees is not None:
         of_churn = [churn_examples(e, model.features, settings) for e in examples]
-    chosen = next((trial for trial in model.search if trial["is_chosen"]), None)
+    shape = TreeShape.of_record(next((trial for trial in model.search if trial["is_chosen"]), None))
     expected = _expect_value(model.process, rows.table, horizon_days=model.horizon_days)
-    return replace(
-        model,
-        churn=regrow_churn(model.churn, of_churn, names=rows.names, shape=TreeShape.of_record(chosen), seed=seed),
-        order_worth=regrow_value(
-            model.order_worth,
-            rows.inputs,
-            names=rows.names,
-            customer_ids=rows.ids,
-            labels=rows.labels,
-            process_value=expected,
-            seed=seed,
-            cutoffs=rows.cutoffs,
-        ),
-        next_stage=_regrow_next_stage(model.next_stage, rows, seed=seed),
-    )
+    for seed in seeds:
+        yield replace(
+            model,
+            churn=regrow_churn(model.churn, of_churn, names=rows.names, shape=shape, seed=seed),
+            order_worth=regrow_value(
+                model.order_worth,
+                rows.inputs,
+                names=rows.names,
+                customer_ids=rows.ids,
+                labels=rows.labels,
+                process_value=expected,
+                seed=seed,
+                cutoffs=rows.cutoffs,
+            ),
+            next_stage=_regrow_next_stage(model.next_stage, rows, seed=seed),
+        )
 
 
 def count_transitions(table: pl.DataFrame, labels: pl.DataFrame) -> npt.NDArray[np.float64]:

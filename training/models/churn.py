@@ -76,7 +76,7 @@ class ChurnModel:
 
     def tree_inputs(self, inputs: Matrix, process: Matrix) -> Matrix:
         """Return what the trees see, shape (n, n_inputs + 3), or the inputs alone."""
-        return np.column_stack([inputs, process]) if self.reads_process else inputs
+        return tree_inputs(inputs, process, reads_process=self.reads_process)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is not trees as JSON values."""
@@ -99,6 +99,11 @@ class ChurnModel:
         if not (is_binary and keeps_order and 0.0 <= weight <= 1.0):
             raise ValueError("the trees are not binary, the weight is no share, or the calibrator turns the order")
         return cls(trees, weight, calibrator, reads_process=bool(values["reads_process"]))
+
+
+def tree_inputs(inputs: Matrix, process: Matrix, *, reads_process: bool) -> Matrix:
+    """Return what churn trees see, in training and in answers alike: the inputs, and the process where they read it."""
+    return np.column_stack([inputs, process]) if reads_process else inputs
 
 
 def pool(learned: Vector, p_no_order: Vector, process_weight: float) -> Vector:

@@ -212,7 +212,7 @@ def retell(change: Callable[[pl.Series], pl.Series]) -> Rig:
             replace(e, labels=e.labels.with_columns(is_churned=change(e.labels["is_churned"])))
             for e in court.past.examples
         )
-        told = relearn(replace(court.past, examples=examples), court.model, seed=1, settings=court.settings)
+        [told] = relearn(replace(court.past, examples=examples), court.model, seeds=[1], settings=court.settings)
         return replace(court.model, churn=replace(told.churn, process_weight=0.0))
 
     return rig
