@@ -1,7 +1,7 @@
-"""A change of frames, translated once for Polars and applied to many frames.
+"""A change of frames, planned once for Polars and applied to many frames.
 
-Translating some sixty narwhals expressions takes longer than computing them on a few thousand rows. So the translated
-query is kept, with a source that is filled in at each call.
+Writing down some sixty expressions takes longer than computing them on a few thousand rows. So the query is kept, with
+a source that is filled in at each call.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,16 +12,17 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 Change = Callable[[nw.LazyFrame[Any]], nw.LazyFrame[Any]]
+NativeChange = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
 class Compiled:
     """A change of frames of one schema. Threads that call at once each get a query of their own.
 
     Args:
-        change: From a frame to a frame; it must not depend on the order of rows.
+        change: From a Polars frame to a Polars frame.
     """
 
-    def __init__(self, change: Change) -> None:
+    def __init__(self, change: NativeChange) -> None:
         self._change = change
         self._idle: list[_Query] = []
 
@@ -36,11 +37,11 @@ class Compiled:
 
 
 class _Query:
-    def __init__(self, change: Change, schema: pl.Schema) -> None:
+    def __init__(self, change: NativeChange, schema: pl.Schema) -> None:
         self.schema = schema
         self._nothing = self._frame = pl.DataFrame(schema=schema)
         source = pl.defer(lambda: self._frame, schema=schema)
-        self._lazy: pl.LazyFrame = change(nw.from_native(source)).to_native()
+        self._lazy = change(source)
 
     def run(self, frame: pl.DataFrame) -> pl.DataFrame:
         # A column that arrives as one value, repeated, would give -0.0 for 0.0 - 0.0.
@@ -51,6 +52,16 @@ class _Query:
             self._frame = self._nothing
 
 
+def through_narwhals(change: Change) -> NativeChange:
+    """Return a change that is written in narwhals as one of Polars frames."""
+
+    def changed(frame: pl.LazyFrame) -> pl.LazyFrame:
+        native: pl.LazyFrame = change(nw.from_native(frame)).to_native()
+        return native
+
+    return changed
+
+
 def columns_read(change: Change, schema: pl.Schema) -> frozenset[str]:
     """Return which columns of a frame a change reads, as the query planner sees it."""
     read: set[str] = set()
@@ -59,5 +70,5 @@ def columns_read(change: Change, schema: pl.Schema) -> frozenset[str]:
         read.update(schema if with_columns is None else with_columns)
         yield pl.DataFrame(schema=schema).select(read)
 
-    change(nw.from_native(register_io_source(source, schema=schema))).to_native().collect()
+    through_narwhals(change)(register_io_source(source, schema=schema)).collect()
     return frozenset(read)

@@ -14,6 +14,10 @@
     │   └── BundleError (ValueError)                    a bundle is corrupt, foreign or altered
     ├── PromotionRefusedError                       6   the gate said no; its reasons follow
     └── ServingError (RuntimeError)                 7   no scores published, no keys, server did not start
+        ├── StoreError                                  the score store fails, or is too busy
+        ├── UntriedError                                nobody knows yet whether a champion may serve
+        └── UnpublishedError                            what was asked for has not been published
+            └── NoEarlierRunError                       nor is a run of an earlier date kept, to compare with
 
 Each message says what was wrong, what was got, and what to do about it.
 """
@@ -46,9 +50,19 @@ class SettingsError(LifestageError, ValueError):
 
 
 class InputError(LifestageError, ValueError):
-    """An order source cannot be used as it is."""
+    """An order source or a request cannot be used as it is.
+
+    Args:
+        problem: As for every error.
+        remedy: As for every error.
+        field: Which field or parameter of a request is wrong, as its sender would write it; empty where none is.
+    """
 
     exit_code = 3
+
+    def __init__(self, problem: str, *, remedy: str, field: str = "") -> None:
+        super().__init__(problem, remedy=remedy)
+        self.field = field
 
 
 class SourceNotFoundError(InputError, FileNotFoundError):
@@ -115,3 +129,19 @@ class ServingError(LifestageError, RuntimeError):
     """The service or its store cannot answer."""
 
     exit_code = 7
+
+
+class StoreError(ServingError):
+    """The score store fails, or is too busy."""
+
+
+class UntriedError(ServingError):
+    """A champion could not be tried, which says nothing of it: it is tried again."""
+
+
+class UnpublishedError(ServingError):
+    """What was asked for has not been published, which waiting alone does not change."""
+
+
+class NoEarlierRunError(UnpublishedError):
+    """No run of an earlier date is kept, so there is nothing to compare with."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import narwhals as nw
 
+from features.dialect import Frame, dialect_of
 from features.records import Records
 from features.snapshot import Snapshot
-from features.windows import PARTITIONED, Frame, Windows
+from features.windows import PARTITIONED, Windows
 
 
 def build_order_days(records: Records, snapshot: Snapshot) -> nw.LazyFrame[Any]:
@@ -54,9 +55,10 @@ def mark_days(days: Frame, windows: Windows) -> Frame:
     Adds `order_index` (1 for the first), `gap_days` (null for the first), `next_day` (null for the last),
     `tenure_days` (since the first). Of a longer history, only `next_day` would differ.
     """
+    day = dialect_of(days).col("day")
     return days.with_columns(
         order_index=windows.position(),
-        gap_days=nw.col("day") - windows.previous(nw.col("day")),
-        next_day=windows.following(nw.col("day")),
-        tenure_days=nw.col("day") - windows.first(nw.col("day")),
+        gap_days=day - windows.previous(day),
+        next_day=windows.following(day),
+        tenure_days=day - windows.first(day),
     )

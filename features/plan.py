@@ -1,24 +1,23 @@
 """One pass over the records: order days and other logs to counts, counts to features, for one or many cutoffs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import narwhals as nw
 import polars as pl
 
 from features.catalogue import MICRO_UNITS, MICROS, Count, Feature
-from features.compiled import Compiled
+from features.compiled import Compiled, through_narwhals
 from features.cores import in_order
 from features.customer_rows import CustomerRows, is_local, read_customers
 from features.lifecycle import stages
-from features.lifecycle.stages import StageRule, with_stage_marks
+from features.lifecycle.stages import StageRule, sorted_marks, with_stage_marks
 from features.order_days import build_order_days
 from features.records import Records
 from features.reduce import filled_row, reduce_rows, restored, starts_of
 from features.snapshot import Snapshot
 from features.sorted_days import Chunk, build_chunk
-from features.windows import PARTITIONED, SORTED
+from features.windows import PARTITIONED
 
 
 class Plan:
@@ -29,9 +28,11 @@ class Plan:
         self.state = () if rule is None else stages.STATE_COLUMNS
         self.day_counts = self.over("order_days")
         self.other_logs = tuple(dict.fromkeys(count.log for count in counts if count.log != "order_days"))
-        self.to_rows = Compiled(lambda days: days.select("_customer", *map(filled_row, self.day_counts)))
+        self.to_rows = Compiled(
+            through_narwhals(lambda days: days.select("_customer", *map(filled_row, self.day_counts)))
+        )
         self.to_features = Compiled(
-            lambda counted: self.evaluate(counted.with_columns(*map(restored, self.day_counts)))
+            through_narwhals(lambda counted: self.evaluate(counted.with_columns(*map(restored, self.day_counts))))
         )
 
     def over(self, log: str) -> tuple[Count, ...]:
@@ -75,7 +76,7 @@ def _build_locally(records: Records, snapshots: Sequence[Snapshot], plan: Plan) 
 
     def tables_of(rows: CustomerRows) -> list[list[pl.DataFrame]]:
         read = build_chunk(rows)
-        chunk = read if plan.rule is None else read.mark(partial(with_stage_marks, rule=plan.rule, windows=SORTED))
+        chunk = read if plan.rule is None else read.mark(sorted_marks(plan.rule))
         return [list(_chunk_tables(chunk, at, plan, other)) for at, other in zip(snapshots, others, strict=True)]
 
     rows = read_customers(records, end_day=max(at.cutoff_day for at in snapshots))

@@ -245,6 +245,17 @@ class ServingSettings(_Section):
     max_body_bytes: Positive
     max_list_rows: Positive
     max_reason_customers: Annotated[int, Field(ge=0)]
+    max_scores_per_request: Positive
+    max_as_of_dates: Positive
+    max_horizons: Positive
+    max_horizon_days: Positive
+    workers: Positive
+    store_url: str
+    max_concurrent_requests: Positive
+    requests_per_second: Annotated[float, Field(gt=0)]
+    burst_requests: Positive
+    reload_check_seconds: Annotated[float, Field(gt=0)]
+    idempotency_hours: Positive
 
 
 class Settings(_Section):

@@ -8,8 +8,8 @@ import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 
+from features.dialect import Frame, dialect_of
 from features.records import Records
-from features.windows import Frame
 
 _EPOCH = date(1970, 1, 1)
 
@@ -33,7 +33,7 @@ class Snapshot:
 
     def known(self, rows: Frame, *, column: str = "day") -> Frame:
         """Keep the rows before the cutoff, as they are."""
-        return rows.filter(nw.col(column) < self.cutoff_day)
+        return rows.filter(dialect_of(rows).col(column) < self.cutoff_day)
 
     def is_known(self, days: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Tell of each day number whether it lies before the cutoff."""
@@ -45,11 +45,12 @@ class Snapshot:
 
     def history(self, rows: Frame) -> Frame:
         """Keep the rows before the cutoff; `age_days` counts back from it, so the youngest row has age 1."""
-        return self.known(rows).with_columns(age_days=nw.lit(self.cutoff_day, nw.Int64) - nw.col("day"))
+        xp = dialect_of(rows)
+        return self.known(rows).with_columns(age_days=xp.lit(self.cutoff_day, xp.Int64) - xp.col("day"))
 
     def last_seen(self, days: Frame) -> Frame:
         """Return the history of marked days (see `mark_days`), with `is_last`: no day follows before the cutoff."""
-        follows = (nw.col("next_day") < self.cutoff_day).fill_null(value=False)
+        follows = (dialect_of(days).col("next_day") < self.cutoff_day).fill_null(value=False)
         return self.history(days).with_columns(is_last=~follows)
 
     def outcome(self, orders: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:

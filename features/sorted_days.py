@@ -6,12 +6,12 @@ is read: one pass over the data whatever their number.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
 
-import narwhals as nw
 import numpy as np
 import polars as pl
 
+from features.compiled import Compiled
 from features.customer_rows import CustomerRows
 from features.order_days import mark_days
 from features.reduce import Ints
@@ -37,14 +37,13 @@ class Chunk:
     refunded_on: Ints
     refunded_micros: Ints
 
-    def mark(self, change: Callable[[nw.DataFrame[Any]], nw.DataFrame[Any]]) -> "Chunk":
+    def mark(self, change: Callable[[pl.DataFrame], pl.DataFrame]) -> "Chunk":
         """Return the chunk with further marks on its days, which must not depend on values."""
-        return replace(self, days=change(nw.from_native(self.days, eager_only=True)).to_native())
+        return replace(self, days=change(self.days))
 
     def at(self, snapshot: Snapshot) -> pl.DataFrame:
         """Return the order days known at a cutoff, as `build_order_days` does, with `_customer`."""
-        known: pl.DataFrame = snapshot.last_seen(nw.from_native(self._net(snapshot), eager_only=True)).to_native()
-        return known
+        return snapshot.last_seen(self._net(snapshot).lazy()).collect()
 
     def _net(self, snapshot: Snapshot) -> pl.DataFrame:
         is_known = snapshot.is_known(self.refunded_on)
@@ -53,6 +52,9 @@ class Chunk:
         taken = np.zeros(self.days.height, dtype=np.int64)
         np.add.at(taken, self.refunded_rows[is_known], self.refunded_micros[is_known])
         return self.days.with_columns(value_micros=pl.col("value_micros") + pl.Series(taken))
+
+
+_marked = Compiled(partial(mark_days, windows=SORTED))
 
 
 def build_chunk(rows: CustomerRows) -> Chunk:
@@ -75,7 +77,7 @@ def build_chunk(rows: CustomerRows) -> Chunk:
     )
     is_refund = np.zeros(rows.day.size, dtype=np.bool_) if rows.n_orders is None else rows.n_orders == 0
     return Chunk(
-        days=mark_days(nw.from_native(days, eager_only=True), SORTED).to_native(),
+        days=_marked(days),
         customer_ids=rows.customer_ids,
         refunded_rows=(np.cumsum(begins_day) - 1)[is_refund],
         refunded_on=np.zeros(0, dtype=np.int64) if rows.known_day is None else rows.known_day[is_refund],

@@ -1,15 +1,14 @@
 """Looking along one customer's days, in two ways that give the same values.
 
-`PARTITIONED` works on any engine, on rows in any order. `SORTED` reads neighbouring rows of a frame in memory that is
+`PARTITIONED` works on any engine, on rows in any order. `SORTED` reads neighbouring rows of a Polars frame that is
 sorted by customer and day, and that says where a customer `_begins` and `_ends`, each day's `_position`, and the
 `_customer`'s number, which ascends; it costs a fraction of the time.
 """
 
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import narwhals as nw
-
-Frame = TypeVar("Frame", nw.LazyFrame[Any], nw.DataFrame[Any])
+import polars as pl
 
 _BEYOND_DAYS = 2**17  # more days than there are from 1970 to 2099
 
@@ -17,23 +16,23 @@ _BEYOND_DAYS = 2**17  # more days than there are from 1970 to 2099
 class Windows(Protocol):
     """Expressions that look along the days of one customer."""
 
-    def previous(self, values: nw.Expr) -> nw.Expr:
+    def previous(self, values: Any) -> Any:
         """Return the value on the day before, null on the first."""
         ...
 
-    def following(self, values: nw.Expr) -> nw.Expr:
+    def following(self, values: Any) -> Any:
         """Return the value on the day after, null on the last."""
         ...
 
-    def first(self, values: nw.Expr) -> nw.Expr:
+    def first(self, values: Any) -> Any:
         """Return the value on the first day, of values that grow from day to day."""
         ...
 
-    def longest(self, days: nw.Expr) -> nw.Expr:
+    def longest(self, days: Any) -> Any:
         """Return the greatest number of days so far; a null counts as none."""
         ...
 
-    def position(self) -> nw.Expr:
+    def position(self) -> Any:
         """Return the number of the day, 1 for the first."""
         ...
 
@@ -56,21 +55,21 @@ class _Partitioned:
 
 
 class _Sorted:
-    def previous(self, values: nw.Expr) -> nw.Expr:
-        return nw.when(~nw.col("_begins")).then(values.shift(1))
+    def previous(self, values: pl.Expr) -> pl.Expr:
+        return pl.when(~pl.col("_begins")).then(values.shift(1))
 
-    def following(self, values: nw.Expr) -> nw.Expr:
-        return nw.when(~nw.col("_ends")).then(values.shift(-1))
+    def following(self, values: pl.Expr) -> pl.Expr:
+        return pl.when(~pl.col("_ends")).then(values.shift(-1))
 
-    def first(self, values: nw.Expr) -> nw.Expr:
-        return nw.when(nw.col("_begins")).then(values).fill_null(strategy="forward")
+    def first(self, values: pl.Expr) -> pl.Expr:
+        return pl.when(pl.col("_begins")).then(values).fill_null(strategy="forward")
 
-    def longest(self, days: nw.Expr) -> nw.Expr:
-        before = nw.col("_customer").cast(nw.Int64) * _BEYOND_DAYS  # whoever came before is below
+    def longest(self, days: pl.Expr) -> pl.Expr:
+        before = pl.col("_customer").cast(pl.Int64) * _BEYOND_DAYS  # whoever came before is below
         return (days.fill_null(0) + before).cum_max() - before
 
-    def position(self) -> nw.Expr:
-        return nw.col("_position")
+    def position(self) -> pl.Expr:
+        return pl.col("_position")
 
 
 PARTITIONED: Windows = _Partitioned()

@@ -3,13 +3,13 @@
 The files are read without importing the package, whose `datasets` module needs a removed part of setuptools.
 """
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
 
 from features.errors import SourceNotFoundError
+from features.files import write_whole
 from features.records import ORDER_SCHEMA
 
 DEMO_SOURCE = "the demo's CDNOW log"
@@ -31,10 +31,7 @@ def write_cdnow_csv(folder: Path) -> Path:
     rows = [f"{number},{who},{_iso(day)},{amount}\n" for number, (who, day, _, amount) in purchases]
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "cdnow_orders.csv"
-    partial = folder / f".cdnow_orders.{os.getpid()}.partial"
-    text = "order_id,customer_id,ordered_at,amount\n" + "".join(rows)
-    partial.write_text(text, encoding="ascii", newline="\n")
-    partial.replace(target)
+    write_whole(target, "order_id,customer_id,ordered_at,amount\n" + "".join(rows))
     return target
 
 

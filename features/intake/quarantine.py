@@ -2,9 +2,7 @@
 
 # ruff: noqa: S608 - statements are composed of our own SQL; whatever comes from outside is quoted or escaped
 
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +10,7 @@ from typing import Protocol
 import duckdb
 
 from features.errors import InputError, QuarantineShareError
+from features.files import written_whole
 from features.intake.values.texts import literal_sql
 
 
@@ -197,18 +196,15 @@ def write_quarantine(intake: HasQuarantine, path: Path) -> None:
     Raises:
         InputError: If the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     table = intake.quarantine.order("file, line")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".csv":
-            table.write_csv(str(partial))
-        else:
-            table.write_parquet(str(partial))
-        partial.replace(path)
+        with written_whole(path) as draft:
+            if path.suffix.lower() == ".csv":
+                table.write_csv(str(draft))
+            else:
+                table.write_parquet(str(draft))
     except (OSError, duckdb.IOException):
-        with suppress(OSError):
-            partial.unlink()
         raise InputError(
             f"The quarantine cannot be written to {path}.", remedy="Give a path in a folder that may be written to."
         ) from None

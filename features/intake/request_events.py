@@ -39,14 +39,32 @@ def events_from_rows(rows: Sequence[EventRow], *, timezone: str, types: Mapping[
         `EVENT_SCHEMA`.
 
     Raises:
-        InputError: If a row is no valid event; it names the row and the column, never the value.
+        InputError: If a row is no valid event; it names the row and the column, never the value, and has the place
+            among the rows as its field.
         SettingsError: If `types` names a type that is not ours.
     """
+    return events_from_values(check_events(rows, timezone=timezone, types=types))
+
+
+def check_events(rows: Sequence[EventRow], *, timezone: str, types: Mapping[str, str] = _NO_TYPES) -> list[Event]:
+    """Check events of one request; those of several may then become one frame. Arguments as above.
+
+    Raises:
+        InputError: As above.
+        SettingsError: Likewise.
+    """
+    if not rows:
+        return []
     names, clock = build_type_names(types), load_clock(timezone)
     events = {_as_written(row): _event(row, number, names, clock) for number, row in enumerate(rows, start=1)}
     kept = [event for event in events.values() if event[2] not in ORDER_LIKE]
     _refuse_endless_sums(kept)
-    return pl.DataFrame(kept, schema=EVENT_SCHEMA, orient="row")
+    return kept
+
+
+def events_from_values(values: Sequence[Event]) -> pl.DataFrame:
+    """Build the frame of checked events, in `EVENT_SCHEMA`."""
+    return pl.DataFrame(values, schema=EVENT_SCHEMA, orient="row")
 
 
 def _as_written(row: EventRow) -> tuple[str, ...]:
@@ -62,27 +80,30 @@ def _event(row: EventRow, number: int, names: Mapping[str, str], clock: Clock) -
     ours = names.get(theirs, theirs)
     day = clock.day(clock.utc_micros(occurred_at))
     if not FIRST_DAY_NUMBER <= day <= LAST_DAY_NUMBER:
-        raise InputError(f"Event {number}: occurred_at lies outside 1970 to 2099.", remedy="Correct the date.")
+        raise _wrong(number, "occurred_at", "occurred_at lies outside 1970 to 2099", remedy="Correct the date.")
     return customer, day, ours, _value(value, ours, number), (channel or "").strip(BLANKS) or None
 
 
 def _text(text: str, column: str, number: int) -> str:
     stripped = text.strip(BLANKS)
     if not stripped:
-        raise InputError(f"Event {number}: {column} is empty.", remedy=f"Give the {column} of the event.")
+        raise _wrong(number, column, f"{column} is empty", remedy=f"Give the {column} of the event.")
     return stripped
 
 
 def _value(value: Decimal | float | None, ours: str, number: int) -> int | None:
     """Return the value in micros. One that nothing reads is left out where it is no number within bounds."""
     if value is None and ours == MARKETING_COST:
-        raise InputError(f"Event {number}: a marketing cost has no value.", remedy="Give what was spent as value.")
+        raise _wrong(number, "value", "a marketing cost has no value", remedy="Give what was spent as value.")
     micros = None if value is None else _micros(value)
     if value is not None and micros is None and ours in types_with_value():
-        raise InputError(
-            f"Event {number}: value is not a number within 1,000,000,000.", remedy="Give the value as a plain number."
-        )
+        what = "value is not a number within 1,000,000,000"
+        raise _wrong(number, "value", what, remedy="Give the value as a plain number.")
     return micros
+
+
+def _wrong(number: int, column: str, what: str, *, remedy: str) -> InputError:
+    return InputError(f"Event {number}: {what}.", remedy=remedy, field=f"events[{number - 1}].{column}")
 
 
 def _micros(value: Decimal | float) -> int | None:
@@ -98,4 +119,5 @@ def _refuse_endless_sums(events: Sequence[Event]) -> None:
         raise InputError(
             f"The values of one customer's events sum to more than {MAX_CUSTOMER_MICROS // 1_000_000:,}.",
             remedy="Give values in a larger unit, such as thousands.",
+            field="events",
         )

@@ -14,12 +14,20 @@ from features.catalogue import Count
 from features.cores import in_order
 from features.customer_rows import CustomerRows, is_local, read_customers
 from features.errors import CutoffError, SettingsError
-from features.lifecycle.stages import STAGES, STATE_COLUMNS, StageRule, assign_stage, counts_of, with_stage_marks
+from features.lifecycle.stages import (
+    STAGES,
+    STATE_COLUMNS,
+    StageRule,
+    assign_stage,
+    counts_of,
+    sorted_marks,
+    with_stage_marks,
+)
 from features.order_days import build_order_days
 from features.records import Records
 from features.snapshot import Snapshot, to_date
 from features.sorted_days import build_chunk
-from features.windows import PARTITIONED, SORTED
+from features.windows import PARTITIONED
 
 CAUSES = ("order", "silence", "recommendation")
 HISTORY_SCHEMA = pl.Schema(
@@ -176,7 +184,7 @@ def _recommended(records: Records, snapshot: Snapshot, rule: StageRule) -> pl.Da
 
 def _days_of(customers: CustomerRows, rule: StageRule) -> tuple[pl.DataFrame, pl.Series]:
     """Mark the order days of some customers. Returns them sorted, and the customers by their `_customer`."""
-    chunk = build_chunk(customers).mark(partial(with_stage_marks, rule=rule, windows=SORTED))
+    chunk = build_chunk(customers).mark(sorted_marks(rule))
     return chunk.days, chunk.customer_ids
 
 

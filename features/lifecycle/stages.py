@@ -11,6 +11,7 @@ back from before is usual for them, up to a bound, so that gaps about the limit 
 
 import math
 from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from typing import Any, Self
 
 import narwhals as nw
@@ -18,8 +19,10 @@ import numpy as np
 import polars as pl
 
 from features.catalogue import MICROS, Count, when
+from features.compiled import Compiled
+from features.dialect import Frame, dialect_of
 from features.settings import StageSettings
-from features.windows import PARTITIONED, Frame, Windows
+from features.windows import PARTITIONED, SORTED, Windows
 
 PROSPECT_STAGES = ("reached", "new_visitor", "returning_visitor", "prospect_cold", "prospect_hot")
 STAGES = ("first_time_buyer", "repeat", "loyal", "at_risk", "lost", "won_back", "ambassador")
@@ -137,27 +140,35 @@ def with_stage_marks(order_days: Frame, *, rule: StageRule, windows: Windows = P
 
     One row per customer and order day, with the columns that `counts_of` aggregates.
     """
-    marked = order_days.with_columns(rhythm=_own_rhythm(rule)).with_columns(
-        at_risk_limit=_floored(nw.col("rhythm") * rule.at_risk_after_days),
-        at_risk_bound=_floored(nw.col("rhythm") * (rule.at_risk_after_days * rule.hysteresis_factor)),
-        lost_limit=_floored(nw.col("rhythm") * rule.lost_after_days),
-        is_loyal=(nw.col("order_index") >= rule.loyal_min_order_days)
-        & (nw.col("tenure_days") >= rule.loyal_min_tenure_days),
+    xp = dialect_of(order_days)
+    marked = order_days.with_columns(rhythm=_own_rhythm(rule, xp)).with_columns(
+        at_risk_limit=_floored(xp.col("rhythm") * rule.at_risk_after_days, xp),
+        at_risk_bound=_floored(xp.col("rhythm") * (rule.at_risk_after_days * rule.hysteresis_factor), xp),
+        lost_limit=_floored(xp.col("rhythm") * rule.lost_after_days, xp),
+        is_loyal=(xp.col("order_index") >= rule.loyal_min_order_days)
+        & (xp.col("tenure_days") >= rule.loyal_min_tenure_days),
     )
-    returned = marked.with_columns(from_lost=_exceeds("gap_days", windows.previous(nw.col("lost_limit"))))
-    usual = windows.longest(nw.when(~nw.col("from_lost")).then(nw.col("gap_days")))
+    returned = marked.with_columns(from_lost=_exceeds(xp.col("gap_days"), windows.previous(xp.col("lost_limit"))))
+    usual = windows.longest(xp.when(~xp.col("from_lost")).then(xp.col("gap_days")))
     lenient = returned.with_columns(
-        at_risk_limit=nw.max_horizontal("at_risk_limit", nw.min_horizontal(usual, "at_risk_bound", "lost_limit"))
+        at_risk_limit=xp.max_horizontal("at_risk_limit", xp.min_horizontal(usual, "at_risk_bound", "lost_limit"))
     )
-    judged = lenient.with_columns(from_risk=_exceeds("gap_days", windows.previous(nw.col("at_risk_limit"))))
-    previous_was_won_back = windows.previous(nw.col("from_lost").cast(nw.Int64)).fill_null(0)
-    comes_back = ~nw.col("from_lost") & (nw.col("from_risk") | (previous_was_won_back == 1))
+    judged = lenient.with_columns(from_risk=_exceeds(xp.col("gap_days"), windows.previous(xp.col("at_risk_limit"))))
+    previous_was_won_back = windows.previous(xp.col("from_lost").cast(xp.Int64)).fill_null(0)
+    comes_back = ~xp.col("from_lost") & (xp.col("from_risk") | (previous_was_won_back == 1))
     return judged.with_columns(
-        enters_active=(nw.col("order_index") == 1) | comes_back,
-        enters_regular=comes_back | ((nw.col("order_index") == 2) & ~nw.col("from_lost")),
+        enters_active=(xp.col("order_index") == 1) | comes_back,
+        enters_regular=comes_back | ((xp.col("order_index") == 2) & ~xp.col("from_lost")),
     )
 
 
+@lru_cache(maxsize=16)
+def sorted_marks(rule: StageRule) -> Compiled:
+    """Return `with_stage_marks` for Polars frames of days sorted by customer and day, planned once."""
+    return Compiled(partial(with_stage_marks, rule=rule, windows=SORTED))
+
+
+@lru_cache(maxsize=64)
 def assign_stage(*, at_day: int) -> tuple[pl.Expr, pl.Expr]:
     """Return the stage at the start of a day, and the day on which it was entered.
 
@@ -228,11 +239,11 @@ def weighted_quantile(values: np.ndarray, weights: np.ndarray, share: float) -> 
     return int(values[min(position, values.size - 1)])
 
 
-def _own_rhythm(rule: StageRule) -> nw.Expr:
-    n_gaps = nw.col("order_index") - 1
-    relative = nw.col("tenure_days").cast(nw.Float64) / (n_gaps.cast(nw.Float64) * rule.mean_gap_days)
+def _own_rhythm(rule: StageRule, xp: Any) -> Any:
+    n_gaps = xp.col("order_index") - 1
+    relative = xp.col("tenure_days").cast(xp.Float64) / (n_gaps.cast(xp.Float64) * rule.mean_gap_days)
     clipped = relative.clip(rule.own_rhythm_min_factor, rule.own_rhythm_max_factor)
-    return nw.when(n_gaps >= rule.own_rhythm_min_gaps).then(clipped).otherwise(nw.lit(1.0))
+    return xp.when(n_gaps >= rule.own_rhythm_min_gaps).then(clipped).otherwise(xp.lit(1.0))
 
 
 def _recommended(min_rating: float) -> Count:
@@ -242,12 +253,12 @@ def _recommended(min_rating: float) -> Count:
     return Count("recommended_day", when(recommends, _DAY), "min", log="events", needs=tuple(_RECOMMENDATIONS))
 
 
-def _floored(days: nw.Expr) -> nw.Expr:
-    return days.floor().cast(nw.Int64)
+def _floored(days: Any, xp: Any) -> Any:
+    return days.floor().cast(xp.Int64)
 
 
-def _exceeds(column: str, limit: nw.Expr) -> nw.Expr:
-    return (nw.col(column) > limit).fill_null(value=False)
+def _exceeds(days: Any, limit: Any) -> Any:
+    return (days > limit).fill_null(value=False)
 
 
 def _histogram(rows: nw.LazyFrame[Any], column: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,7 @@
 """Looking along a customer's days: both ways see the same."""
 
+from typing import Any
+
 import narwhals as nw
 import polars as pl
 from hypothesis import given, settings
@@ -25,14 +27,14 @@ def test_both_ways(customers: list[list[int]]) -> None:
     ]
     columns = {"customer_id": pl.String, "day": pl.Int64, "_begins": bool, "_ends": bool, "_position": pl.Int64}
     frame = pl.DataFrame(rows, schema=columns, orient="row")
-    along = nw.from_native(frame, eager_only=True).select(*_looks(SORTED)).to_native()
+    along = frame.select(*_looks(SORTED, pl))
     expected = [
         (days[i - 1] if i else None, days[i + 1] if i + 1 < len(days) else None, days[0], i + 1)
         for days in customers
         for i in range(len(days))
     ]
     assert along.rows() == expected
-    any_order = nw.from_native(frame.reverse().lazy()).with_columns(*_looks(PARTITIONED)).collect().to_native()
+    any_order = nw.from_native(frame.reverse().lazy()).with_columns(*_looks(PARTITIONED, nw)).collect().to_native()
     assert any_order.sort("customer_id", "day").select(along.columns).equals(along)
 
 
@@ -44,15 +46,15 @@ def test_longest(customers: list[list[int | None]]) -> None:
     columns = {"customer_id": pl.String, "_customer": pl.UInt32, "day": pl.Int64, "days": pl.Int64}
     frame = pl.DataFrame(rows, schema=columns, orient="row")
     expected = [max(days or 0 for days in own[: at + 1]) for own in customers for at in range(len(own))]
-    along = nw.from_native(frame, eager_only=True).select(longest=SORTED.longest(nw.col("days")))
+    along = frame.select(longest=SORTED.longest(pl.col("days")))
     assert along["longest"].to_list() == expected
     any_order = nw.from_native(frame.reverse().lazy()).with_columns(longest=PARTITIONED.longest(nw.col("days")))
     found = any_order.collect().to_native().sort("_customer", "day")
     assert found["longest"].to_list() == expected
 
 
-def _looks(windows: Windows) -> list[nw.Expr]:
-    day = nw.col("day")
+def _looks(windows: Windows, xp: Any) -> list[Any]:
+    day = xp.col("day")
     return [
         windows.previous(day).alias("previous"),
         windows.following(day).alias("following"),

@@ -10,6 +10,7 @@ from features.lifecycle.stages import STAGES
 from features.table import FEATURE_NAMES
 from training.models.summary import YEAR_DAYS, PurchaseSummary
 
+_STAGE = pl.Enum(STAGES)
 _STAGE_INPUTS = ("stage_code", "at_risk_after_days", "lost_after_days")
 
 
@@ -25,7 +26,7 @@ def input_names(features: Sequence[str]) -> tuple[str, ...]:
 
 def stage_codes(stages: pl.Series) -> npt.NDArray[np.int64]:
     """Return the position of each stage in `STAGES`, shape (n,)."""
-    return stages.replace_strict(STAGES, range(len(STAGES)), return_dtype=pl.Int64).to_numpy()
+    return stages.cast(_STAGE).to_physical().to_numpy().astype(np.int64)
 
 
 def model_inputs(table: pl.DataFrame, features: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -33,10 +34,17 @@ def model_inputs(table: pl.DataFrame, features: Sequence[str]) -> npt.NDArray[np
 
     NaN stands where a feature is null, and in the column of a feature that the table lacks.
     """
-    codes = pl.Series("stage_code", stage_codes(table["stage"]))
-    lacking = [pl.lit(None, pl.Float64).alias(name) for name in features if name not in table.columns]
-    whole = table.with_columns(codes, *lacking)
-    return whole.select(pl.col(input_names(features)).cast(pl.Float64)).to_numpy()
+    inputs = np.full((table.height, len(features) + len(_STAGE_INPUTS)), np.nan)
+    present = [i for i, name in enumerate(features) if name in table.columns]
+    inputs[:, present] = _numbers(table, [features[i] for i in present])
+    inputs[:, len(features)] = stage_codes(table["stage"])
+    inputs[:, len(features) + 1 :] = _numbers(table, _STAGE_INPUTS[1:])
+    return inputs
+
+
+def _numbers(table: pl.DataFrame, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return columns as one matrix, NaN where a value is null; of floats alone it costs one copy."""
+    return np.asarray(table.select(names).to_numpy(), dtype=np.float64)
 
 
 def mean_order_value(table: pl.DataFrame) -> float:
@@ -48,12 +56,13 @@ def mean_order_value(table: pl.DataFrame) -> float:
 def purchase_summary(table: pl.DataFrame) -> PurchaseSummary:
     """Return the sufficient statistics of the purchase models, one element per customer."""
     names = ("frequency", "recency_days", "T_days", "monetary_value")
-    return PurchaseSummary(**{name: table[name].fill_null(0.0).to_numpy() for name in names}, year_day=_year_day(table))
+    frequency, recency, age, value = np.nan_to_num(_numbers(table, names)).T
+    return PurchaseSummary(frequency, recency, age, value, year_day=_year_day(table, recency_days=recency))
 
 
-def _year_day(table: pl.DataFrame) -> npt.NDArray[np.float64] | None:
+def _year_day(table: pl.DataFrame, *, recency_days: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
     """Return the place of the cutoff in the year, (n,); None where the table does not tell the day."""
     if "last_day" not in table.columns:
         return None
-    silence = table["T_days"].to_numpy() - table["recency_days"].fill_null(0.0).to_numpy()
+    silence = table["T_days"].to_numpy() - recency_days
     return np.asarray(np.mod(table["last_day"].to_numpy() + silence, YEAR_DAYS))

@@ -24,6 +24,23 @@ from training.models.value_terms import ValueTerms
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What the churn model sees of n customers, in the order of the table.
+
+    Args:
+        inputs: Model matrix (see `model_inputs`), shape (n, n_inputs).
+        process: What the purchase process says (see `process_view`), shape (n, 3).
+    """
+
+    inputs: npt.NDArray[np.float64]
+    process: npt.NDArray[np.float64]
+
+    def take(self, rows: npt.NDArray[np.intp] | slice) -> "Seen":
+        """Return what is seen of some of the customers."""
+        return Seen(self.inputs[rows], self.process[rows])
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the model says of n customers, in the order of the table.
 
@@ -35,6 +52,7 @@ class Answer:
         tied: The orders ahead, tied to `p_churn`.
         forecast: Orders and value that follow.
         cells: RFM group and size at the horizon's end, tied to `p_churn` too.
+        seen: What it was said from.
     """
 
     p_churn: npt.NDArray[np.float64]
@@ -43,6 +61,7 @@ class Answer:
     tied: Tied
     forecast: Forecast
     cells: CellForecast
+    seen: Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +103,8 @@ class LifecycleModel:
     def answer(self, table: pl.DataFrame) -> Answer:
         """Answer for every row of a customer table built with this model's stage rule and horizon."""
         summary, inputs = purchase_summary(table), model_inputs(table, self.features)
-        p_churn = self.churn.p_churn(inputs, self.process_view(summary))
+        seen = Seen(inputs, self.process_view(summary))
+        p_churn = self.churn.p_churn(seen.inputs, seen.process)
         p_given_order = self.next_stage.p_given_order(inputs, stage_codes(table["stage"]), self.is_reachable(table))
         tied = self.process.tie(summary, p_churn, horizon_days=self.horizon_days)
         forecast = self.process.forecast(
@@ -97,7 +117,11 @@ class LifecycleModel:
         p_recommends = self.next_stage.p_recommends_if_silent(silent_code)
         p_next_stage = join_branches(p_churn, silent_code, p_given_order, p_recommends)
         cells = self.next_segment.predict(table, p_churn, segments=self.segments, horizon_days=self.horizon_days)
-        return Answer(p_churn, self._churn_by_horizon(p_churn, tied), p_next_stage, tied, forecast, cells)
+        return Answer(p_churn, self._churn_by_horizon(p_churn, tied), p_next_stage, tied, forecast, cells, seen)
+
+    def see(self, table: pl.DataFrame) -> Seen:
+        """Return what the churn model sees of every row of a customer table."""
+        return Seen(model_inputs(table, self.features), self.process_view(purchase_summary(table)))
 
     def _churn_by_horizon(self, p_churn: npt.NDArray[np.float64], tied: Tied) -> npt.NDArray[np.float64]:
         """Carry p_churn to other horizons through the purchase process that is tied to it, shape (n, 3)."""
@@ -131,8 +155,9 @@ class LifecycleModel:
     def is_reachable(self, table: pl.DataFrame) -> npt.NDArray[np.bool_]:
         """Tell which stages the rule allows at the horizon's end after an order, shape (n, n_stages)."""
         allowed = np.ones((table.height, len(STAGES)), dtype=np.bool_)
-        for stage, expression in reachable_by_order(self.stage_rule, horizon_days=self.horizon_days).items():
-            allowed[:, STAGES.index(stage)] = table.select(is_allowed=expression)["is_allowed"].to_numpy()
+        said = table.select(**reachable_by_order(self.stage_rule, horizon_days=self.horizon_days))
+        for stage in said.columns:
+            allowed[:, STAGES.index(stage)] = said[stage].to_numpy()
         return allowed
 
     def to_dict(self) -> dict[str, Any]:

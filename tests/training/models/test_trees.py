@@ -103,6 +103,8 @@ CRAFTED = {
     "leaves below zero": {"num_leaves": "-1"},
     "columns that differ in length": {"threshold": "1.5"},
     "words for numbers": {"split_feature": "zero one"},
+    "shrinkage not a number": {"shrinkage": "nan"},
+    "no split, and no leaf's value": dict.fromkeys(TREE, "") | {"num_leaves": "1", "num_cat": "0", "is_linear": "0"},
     # LightGBM stops at the first blank line, at 22 lines, and only at line feeds.
     "second opinion after a blank line": {"left_child": "7 -1", "more": "\nleft_child=1 -1\n"},
     "second opinion on a key": {"left_child": "7 -1", "more": "left_child=1 -1\n"},
@@ -141,6 +143,8 @@ def test_no_model(text: str) -> None:
         ("tree_sizes=", "tree_sizes=999999"),
         ("num_tree_per_iteration=1", "num_tree_per_iteration=7"),
         ("num_class=1", "num_class=5"),
+        ("version=v4", "version=v3"),
+        ("label_index=0", "label_index=-7"),
     ],
 )
 def test_header(good: str, bad: str) -> None:
@@ -214,6 +218,13 @@ def test_contributions() -> None:
     found = Trees(_text(), 2).contributions(np.array([[1.0, 2.0], [1.0, 3.0], [2.0, 0.0]]))
     assert found[0] == pytest.approx(by_hand)
     assert found.sum(axis=1) == pytest.approx([0.1, 0.2, -0.3])
+
+
+def test_too_many_trees() -> None:
+    """A text of more trees than are ever grown is refused before they are read."""
+    tree = _text().partition("Tree=0")[2].partition("end of trees")[0]
+    with pytest.raises(BundleError, match="more trees"):
+        check_structure(_text().replace("end of trees", f"\nTree=0{tree}" * 20_001 + "end of trees"), n_features=2)
 
 
 def test_too_many_leaves() -> None:
