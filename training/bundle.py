@@ -9,38 +9,38 @@ golden.json       answers that must come out the same when it loads
 """
 
 import json
-import os
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from features.catalogue import catalogue_hash
 from features.errors import BundleError
-from features.lifecycle.segments import Segments
-from features.lifecycle.stages import StageRule
-from features.settings import ValueSettings
+from features.files import MEGABYTE, draft_of, sync_folder, write_whole
 from features.table import FEATURES, features_named
+from training.bundle_files import REMEDY, read_bundle_file, read_bundle_files
+from training.bundle_model import TREE_FILES, build_model, tree_parts
 from training.golden import agrees, golden_answers
-from training.models.churn import PROCESS_INPUTS, ChurnModel
+from training.models.churn import PROCESS_INPUTS
 from training.models.inputs import input_names
 from training.models.lifecycle import LifecycleModel
-from training.models.next_segment import NextSegmentModel
-from training.models.next_stage import NextStageModel
-from training.models.prospects import ProspectModel
-from training.models.purchase_process import PurchaseProcess
-from training.models.reference import Reference
-from training.models.trees import Trees
-from training.models.value import ValueModel
 
 FORMAT = 5
 _MODEL, _GOLDEN, _MANIFEST = "model.json", "golden.json", "manifest.json"
-_TREES = {"churn": "churn.txt", "next_stage": "next_stage.txt", "order_worth": "order_worth.txt"}
 _LIBRARIES = ("numpy", "scipy", "polars", "narwhals", "lightgbm")
-_REMEDY = "Train again, or promote another version (lifestage models lists them)."
+# A hundred times what a large shop's bundle holds; nothing larger is read, let alone parsed.
+MOST_BYTES = {
+    _MANIFEST: 5 * MEGABYTE,
+    _MODEL: 20 * MEGABYTE,
+    _GOLDEN: 5 * MEGABYTE,
+    **dict.fromkeys(TREE_FILES.values(), 64 * MEGABYTE),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,25 +143,64 @@ def load_bundle(folder: Path) -> Bundle:
     Raises:
         BundleError: If any of these fails, or the bundle was made for another feature catalogue.
     """
-    manifest = read_manifest(folder)
-    allowed = {_MODEL, _GOLDEN, *_TREES.values()}
-    if not {_MODEL, _GOLDEN} <= manifest.files.keys() <= allowed:
-        raise BundleError(f"Bundle {folder.name} lists unknown or missing files.", remedy=_REMEDY)
-    if not _knows(manifest):
-        raise BundleError(f"Bundle {folder.name} was trained on another feature catalogue.", remedy="Train again.")
-    texts = {name: _read_checked(folder / name, expected) for name, expected in manifest.files.items()}
+    return build_bundle(read_files(folder), name=folder.name)
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Read the files of a bundle once, to be checked and loaded from memory.
+
+    Raises:
+        BundleError: If the folder holds anything but plain files of a bundle, of a bounded size.
+    """
+    return read_bundle_files(folder, most_bytes=MOST_BYTES)
+
+
+def manifest_hash(files: Mapping[str, bytes]) -> str:
+    """Return the sha256 of a bundle's manifest, which holds those of all other files; empty where there is none."""
+    return sha256(files[_MANIFEST]).hexdigest() if _MANIFEST in files else ""
+
+
+def build_bundle(files: Mapping[str, bytes], *, name: str) -> Bundle:
+    """Build a bundle from the bytes of its files, as `load_bundle` does.
+
+    Args:
+        files: File name → contents.
+        name: Of the folder, for messages.
+
+    Raises:
+        BundleError: As `load_bundle`.
+    """
+    manifest = check_seal(files, name=name)
     try:
-        model = _build_model(_parse(texts[_MODEL]), texts)
-        is_golden = agrees(_parse(texts[_GOLDEN]), golden_answers(model))
-    except BundleError:
+        texts = {file: files[file].decode("utf-8") for file in manifest.files}
+        model = build_model(_parse(texts[_MODEL]), texts)
+        fault = _find_fault(manifest, model, texts)
+    except (BundleError, MemoryError):  # the latter says nothing of the bundle
         raise
     except Exception as error:  # noqa: BLE001 - whatever a forged bundle breaks, it is a bundle to refuse
-        raise BundleError(f"Bundle {folder.name} cannot be read: {type(error).__name__}.", remedy=_REMEDY) from None
-    if list(model.features) != [feature["name"] for feature in manifest.catalogue]:
-        raise BundleError(f"Bundle {folder.name} reads other features than it says.", remedy=_REMEDY)
-    if not is_golden:
-        raise BundleError(f"Bundle {folder.name} does not reproduce its golden rows here.", remedy=_REMEDY)
+        raise BundleError(f"Bundle {name} cannot be read: {type(error).__name__}.", remedy=REMEDY) from None
+    if fault:
+        raise BundleError(f"Bundle {name} {fault}.", remedy=REMEDY)
     return Bundle(manifest, model)
+
+
+def check_seal(files: Mapping[str, bytes], *, name: str) -> Manifest:
+    """Check that the bytes of a bundle are those that its manifest lists, and return the manifest.
+
+    Raises:
+        BundleError: If they are not, or the manifest is not of this format or of another feature catalogue.
+    """
+    if _MANIFEST not in files:
+        raise BundleError(f"{name} holds no readable manifest: it is missing.", remedy=REMEDY)
+    manifest = _parse_manifest(files[_MANIFEST], name)
+    _check_manifest(manifest, name)
+    for file in sorted(files.keys() ^ {*manifest.files, _MANIFEST}):
+        fault = "is not in its manifest" if file in files else "is missing"
+        raise BundleError(f"{name}/{file} {fault}.", remedy=REMEDY)
+    for file, expected in manifest.files.items():
+        if sha256(files[file]).hexdigest() != expected:
+            raise BundleError(f"{name}/{file} is not the file that was sealed.", remedy=REMEDY)
+    return manifest
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -170,17 +209,63 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         BundleError: If there is none, it is not of this format, or its contents were altered.
     """
+    return _parse_manifest(read_bundle_file(folder, _MANIFEST, most_bytes=MOST_BYTES[_MANIFEST]), folder.name)
+
+
+def _parse_manifest(raw: bytes, name: str) -> Manifest:
     try:
-        text = (folder / _MANIFEST).read_text(encoding="utf-8")
+        text = raw.decode("utf-8")
         manifest = Manifest(**_parse(text))
-        is_sealed = manifest == _seal(manifest) and text == _dump(asdict(manifest)) and manifest.format == FORMAT
+        is_sealed = manifest == _seal(manifest) and text == _dump(asdict(manifest))
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - as above
-        raise BundleError(
-            f"{folder.name} holds no readable manifest: {type(error).__name__}.", remedy=_REMEDY
-        ) from None
-    if not is_sealed or not isinstance(manifest.files, dict):
-        raise BundleError(f"The manifest of {folder.name} was altered or is of another format.", remedy=_REMEDY)
+        raise BundleError(f"{name} holds no readable manifest: {type(error).__name__}.", remedy=REMEDY) from None
+    is_ours = type(manifest.format) is int and manifest.format == FORMAT
+    if not (is_sealed and is_ours and isinstance(manifest.files, dict)):
+        raise BundleError(f"The manifest of {name} was altered or is of another format.", remedy=REMEDY)
     return manifest
+
+
+def _check_manifest(manifest: Manifest, name: str) -> None:
+    if not {_MODEL, _GOLDEN} <= manifest.files.keys() <= {_MODEL, _GOLDEN, *TREE_FILES.values()}:
+        raise BundleError(f"Bundle {name} lists unknown or missing files.", remedy=REMEDY)
+    if not _knows(manifest):
+        raise BundleError(f"Bundle {name} was trained on another feature catalogue.", remedy="Train again.")
+    if not _is_wellformed(manifest):
+        raise BundleError(f"The manifest of {name} says what no bundle says of itself.", remedy=REMEDY)
+
+
+def _is_wellformed(manifest: Manifest) -> bool:
+    """Tell whether each field has its type, and date and time zone are such."""
+    texts = (manifest.absent, manifest.libraries, manifest.files, *manifest.catalogue)
+    shares = (manifest.drivers, manifest.drivers_by_theme)
+    try:
+        date.fromisoformat(manifest.trained_as_of)
+        ZoneInfo(manifest.timezone)
+        return (
+            type(manifest.horizon_days) is int
+            and all(isinstance(value, dict) for value in (manifest.data, manifest.stage_rule, manifest.evaluation))
+            and all(isinstance(value, str) for values in texts for value in values.values())
+            and all(isinstance(value, int | float) for values in shares for value in values.values())
+            and all(isinstance(note, str) for note in manifest.notes)
+        )
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):
+        return False
+
+
+def _find_fault(manifest: Manifest, model: LifecycleModel, texts: Mapping[str, str]) -> str:
+    """Say how a model that could be built is not the one that was sealed; nothing where it is."""
+    if list(model.features) != [feature["name"] for feature in manifest.catalogue]:
+        return "reads other features than it says"
+    told = (manifest.horizon_days, manifest.stage_rule, manifest.notes)
+    if told != (model.horizon_days, model.stage_rule.to_dict(), list(model.notes)):
+        return "is another model than its manifest says"
+    if _dump(model.to_dict()) != texts[_MODEL]:
+        return "is written otherwise than bundles are"
+    if not agrees(_parse(texts[_GOLDEN]), golden_answers(model)):
+        return "does not reproduce its golden rows here"
+    return ""
 
 
 def _knows(manifest: Manifest) -> bool:
@@ -199,52 +284,25 @@ def _seal(manifest: Manifest) -> Manifest:
 
 
 def _parse(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse_constant)
+    """Parse JSON of finite numbers and keys that differ, as `_dump` writes it."""
+    return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key stands twice in an object")
+    return values
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
 
 
 def _texts(model: LifecycleModel) -> dict[str, str]:
-    trees = {_TREES[name]: part.text for name, part in _tree_parts(model).items() if part is not None}
+    trees = {TREE_FILES[name]: part.text for name, part in tree_parts(model).items() if part is not None}
     return {_MODEL: _dump(model.to_dict()), _GOLDEN: _dump(golden_answers(model)), **trees}
-
-
-def _tree_parts(model: LifecycleModel) -> Mapping[str, Trees | None]:
-    return {
-        "churn": model.churn.trees,
-        "next_stage": model.next_stage.trees,
-        "order_worth": model.order_worth.trees,
-    }
-
-
-def _build_model(values: dict[str, Any], texts: Mapping[str, str]) -> LifecycleModel:
-    features = tuple(str(name) for name in values["features"])
-    n_inputs = len(input_names(features))
-    # What the purchase process says comes last.
-    n_columns = {
-        "churn": n_inputs + len(PROCESS_INPUTS) * bool(values["churn"]["reads_process"]),
-        "order_worth": n_inputs + 1,
-    }
-    trees = {
-        name: Trees(texts[file], n_columns.get(name, n_inputs)) if file in texts else None
-        for name, file in _TREES.items()
-    }
-    return LifecycleModel(
-        horizon_days=int(values["horizon_days"]),
-        stage_rule=StageRule.from_dict(values["stage_rule"]),
-        segments=Segments.from_dict(values["segments"]),
-        process=PurchaseProcess.from_dict(values["process"]),
-        order_worth=ValueModel.from_dict(values["order_worth"], trees["order_worth"]),
-        churn=ChurnModel.from_dict(values["churn"], trees["churn"]),
-        next_stage=NextStageModel.from_dict(values["next_stage"], trees["next_stage"]),
-        next_segment=NextSegmentModel.from_dict(values["next_segment"]),
-        value=ValueSettings.model_validate(values["value"]),
-        features=features,
-        prospects=None if values["prospects"] is None else ProspectModel.from_dict(values["prospects"]),
-        notes=tuple(str(note) for note in values["notes"]),
-        search=tuple(dict(trial) for trial in values["search"]),
-        reference=None
-        if values["reference"] is None
-        else Reference.from_dict(values["reference"], names=input_names(features)),
-    )
 
 
 def _drivers(model: LifecycleModel) -> dict[str, float]:
@@ -255,24 +313,18 @@ def _drivers(model: LifecycleModel) -> dict[str, float]:
     return {name: round(share, 6) for name, share in sorted(shares, key=lambda pair: -pair[1]) if share > 0}
 
 
-def _read_checked(path: Path, expected: str) -> str:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path.parent.name}/{path.name} cannot be read: {error.strerror}.", remedy=_REMEDY) from None
-    if path.is_symlink() or sha256(raw).hexdigest() != expected:
-        raise BundleError(f"{path.parent.name}/{path.name} is not the file that was sealed.", remedy=_REMEDY)
-    return raw.decode("utf-8")
-
-
 def _write_whole(target: Path, texts: Mapping[str, str]) -> None:
     """Write into a folder beside the target, then rename: the target is whole or absent."""
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft = draft_of(target)
     draft.mkdir(parents=True)
     try:
         for name, text in texts.items():
-            (draft / name).write_text(text, encoding="utf-8", newline="\n")
+            write_whole(draft / name, text)
         draft.rename(target)
+        sync_folder(target.parent)
+    except OSError:
+        if not target.is_dir():  # or another run, of the same data, was faster
+            raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -285,5 +337,5 @@ def _hash(text: str) -> str:
     return sha256(text.encode("utf-8")).hexdigest()
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text[:20]} is no finite number")

@@ -7,13 +7,14 @@ import numpy.typing as npt
 import polars as pl
 
 from features.catalogue import MICROS
+from features.errors import BundleError
 from features.intake.rules.event_types import load_event_types
 from features.lifecycle.segments import SIZES
 from features.records import Records
 from features.snapshot import Snapshot
 from features.table import build_customer_table, features_named
 from training.models.contributions import churn_contributions, merge_by_theme
-from training.models.lifecycle import LifecycleModel
+from training.models.lifecycle import Answer, LifecycleModel
 
 _CUTOFF_DAY = 10_000
 _AGES_DAYS: dict[str, tuple[int, ...]] = {
@@ -36,11 +37,15 @@ def golden_answers(model: LifecycleModel) -> dict[str, list[float]]:
     Returns:
         History name → `p_churn`, the same over other horizons, the next-stage vector, `expected_orders`, `clv_12m` and
         its upper bound, RFM code, size, cell and `p_leave_cell`, and what each theme adds to `p_churn`.
+
+    Raises:
+        BundleError: If the model answers what is no probability, or no finite number.
     """
     snapshot = Snapshot(_CUTOFF_DAY, model.horizon_days)
     features = features_named(model.features)
     table = build_customer_table(_records(), snapshot, rule=model.stage_rule, features=features)
     answer = model.answer(table)
+    _require_probabilities(answer)
     segments = [
         np.array(model.segments.rfm(table), dtype=np.float64),
         np.array([SIZES.index(size) for size in model.segments.size(table)], dtype=np.float64),
@@ -58,7 +63,27 @@ def golden_answers(model: LifecycleModel) -> dict[str, list[float]]:
             *_themes(model, table),
         ]
     )
+    _require(bool(np.isfinite(rows).all()), "what is no finite number")
     return {name: row.tolist() for name, row in zip(table["customer_id"], rows, strict=True)}
+
+
+def _require_probabilities(answer: Answer) -> None:
+    forecast = answer.forecast
+    given = (
+        answer.p_churn,
+        answer.p_churn_by_horizon,
+        answer.p_next_stage,
+        forecast.p_alive,
+        answer.cells.p_leave_cell,
+    )
+    _require(all(bool(((p >= 0.0) & (p <= 1.0)).all()) for p in given), "what is no probability")
+    _require(np.allclose(answer.p_next_stage.sum(axis=1), 1.0, rtol=0.0, atol=1e-9), "next stages that do not sum to 1")
+    _require(bool((forecast.expected_orders >= 0.0).all()), "fewer orders than none")
+
+
+def _require(condition: bool, answered: str) -> None:  # noqa: FBT001 - reads as an assertion
+    if not condition:
+        raise BundleError(f"A model answers {answered}.", remedy="Train again.")
 
 
 def _themes(model: LifecycleModel, table: pl.DataFrame) -> list[npt.NDArray[np.float64]]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +24,7 @@ from features.snapshot import Snapshot
 from features.table import FEATURES, build_customer_table, features_named
 from serving.scoring import score_records
 from tests.tiny_model import train_model, write_model
-from training.bundle import FORMAT, Bundle, load_bundle, read_manifest
+from training.bundle import FORMAT, Bundle, load_bundle, read_files, read_manifest
 from training.fitters.trees import fit_regression_trees
 from training.models.inputs import input_names, model_inputs
 from training.models.lifecycle import LifecycleModel
@@ -81,6 +82,15 @@ def test_version_names_contents(model: LifecycleModel, bundle_folder: Path, end_
     assert write_model(bundle_folder.parent, model, cutoff_day=end_day) == bundle_folder
     assert write_model(tmp_path, model, cutoff_day=end_day - 1).name != bundle_folder.name
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_written_at_once(model: LifecycleModel, bundle_folder: Path, end_day: int, tmp_path: Path) -> None:
+    """Several who write a bundle at once, from one process even, leave one, whole, and no draft of it."""
+    with ThreadPoolExecutor(3) as pool:
+        written = set(pool.map(lambda _: write_model(tmp_path, model, cutoff_day=end_day), range(3)))
+    assert [path.name for path in tmp_path.iterdir()] == [bundle_folder.name]
+    [folder] = written
+    assert read_files(folder) == read_files(bundle_folder)
 
 
 def test_manifest(bundle: Bundle, bundle_folder: Path) -> None:
@@ -199,9 +209,15 @@ def test_unknown_feature(copy: Path, catalogue: Any) -> None:
 
 
 def test_other_features_than_said(copy: Path, bundle: Bundle) -> None:
-    """A bundle whose model reads other features than the manifest says, or in another order, is refused."""
-    _forge(copy, "model.json", lambda values: {**values, "features": values["features"][::-1]})
+    """A bundle whose model reads features in another order than its manifest says, or its trees, is refused."""
+    features = list(bundle.model.features)
+    kept = json.loads((copy / "manifest.json").read_text())["catalogue"]
+    turned = catalogue_hash(features_named(reversed(features)))
+    _reseal(copy, catalogue=kept[::-1], catalogue_hash=turned)
     with pytest.raises(BundleError, match="reads other features than it says"):
+        load_bundle(copy)
+    _forge(copy, "model.json", lambda values: {**values, "features": features[::-1]})
+    with pytest.raises(BundleError, match="in another order"):
         load_bundle(copy)
 
 
@@ -301,6 +317,60 @@ def test_forged_number(copy: Path) -> None:
 def test_forged_trees(copy: Path, good: str, bad: str) -> None:
     """Forged trees whose hashes fit are refused."""
     _forge(copy, "churn.txt", lambda text: text.replace(good, bad, 1))
+    with pytest.raises(BundleError):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", '"90"', "true", "90.0", "1" + "0" * 5000])
+def test_odd_number(copy: Path, number: str) -> None:
+    """A number without end, in words, or of another kind is refused, though the model could be built with it."""
+    path = copy / "model.json"
+    path.write_text(path.read_text().replace('"horizon_days": 90', f'"horizon_days": {number}'))
+    _reseal(copy)
+    with pytest.raises(BundleError):
+        load_bundle(copy)
+
+
+def test_double_key(copy: Path) -> None:
+    """A key that stands twice, so that readers may differ on its value, is refused."""
+    path = copy / "model.json"
+    path.write_text(path.read_text().replace('"horizon_days": 90', '"horizon_days": 30,\n "horizon_days": 90'))
+    _reseal(copy)
+    with pytest.raises(BundleError):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("horizon_days", 30, "another model than its manifest says"),
+        ("stage_rule", {}, "another model than its manifest says"),
+        ("timezone", "../../etc/passwd", "says what no bundle says"),
+        ("timezone", "Nowhere/Land", "says what no bundle says"),
+        ("trained_as_of", "../1998", "says what no bundle says"),
+        ("horizon_days", "90", "says what no bundle says"),
+        ("absent", {"frequency": None}, "says what no bundle says"),
+        ("libraries", [], "says what no bundle says"),
+    ],
+)
+def test_odd_manifest(copy: Path, field: str, value: Any, reason: str) -> None:
+    """A sealed manifest that is not of its model, or that could mislead whoever shows it, is refused."""
+    _reseal(copy, **{field: value})
+    with pytest.raises(BundleError, match=reason):
+        load_bundle(copy)
+
+
+def test_swapped_columns(copy: Path) -> None:
+    """Trees that were grown on the same inputs in another order are refused, though they could be read."""
+    _forge(copy, "churn.txt", lambda text: text.replace("=frequency recency_days", "=recency_days frequency", 1))
+    with pytest.raises(BundleError, match="in another order"):
+        load_bundle(copy)
+
+
+def test_no_text(copy: Path) -> None:
+    """A sealed file that is no text is refused in our own words."""
+    (copy / "model.json").write_bytes(b"\xff\xfe{}")
+    _reseal(copy)
     with pytest.raises(BundleError):
         load_bundle(copy)
 

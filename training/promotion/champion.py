@@ -4,14 +4,18 @@ The registry in MLflow carries the same word as an alias; serving reads this fil
 """
 
 import json
-import os
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from features.errors import ModelError
+from features.errors import ModelError, UntriedError
+from features.files import MEGABYTE, PASSING, read_plain_file, write_whole
 
 _FILE = "champion.json"
+_MOST_BYTES = 20 * MEGABYTE
+_RESTORE = "Restore it, or delete it and promote again."
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")  # the name of one folder, and of none above it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,16 @@ def bundles_folder(home: Path) -> Path:
     return home / "bundles"
 
 
+def champion_path(home: Path) -> Path:
+    """Return the file that says which bundle serves."""
+    return home / _FILE
+
+
+def is_version(text: str) -> bool:
+    """Tell whether a text could be a version: the name of a folder among the bundles, and of none elsewhere."""
+    return _VERSION.fullmatch(text) is not None
+
+
 def read_champion(home: Path) -> Path:
     """Return the folder of the bundle that serves.
 
@@ -57,7 +71,9 @@ def read_champion(home: Path) -> Path:
     history = read_history(home)
     if not history:
         raise ModelError("No model serves yet.", remedy="Run lifestage train, then lifestage promote.")
-    folder = bundles_folder(home) / Path(history[-1].version).name
+    if not is_version(history[-1].version):
+        raise ModelError(f"The last entry of {_FILE} names no version.", remedy=_RESTORE)
+    folder = bundles_folder(home) / history[-1].version
     if not folder.is_dir():
         raise ModelError(f"The champion's bundle {folder.name} is gone.", remedy="Promote another version.")
     return folder
@@ -68,16 +84,22 @@ def read_history(home: Path) -> tuple[Promotion, ...]:
 
     Raises:
         ModelError: If the file is damaged.
+        UntriedError: If the machine cannot read it now.
     """
     try:
-        entries = json.loads((home / _FILE).read_text(encoding="utf-8"))
+        raw = read_plain_file(champion_path(home), most_bytes=_MOST_BYTES, follow_links=True)
+        entries = json.loads(raw.decode("utf-8"))
         return tuple(_read_entry(entry) for entry in _as_list(entries))
     except FileNotFoundError:
         return ()
     except (TypeError, ValueError) as error:
-        raise ModelError(
-            f"{_FILE} is damaged: {error}.", remedy="Restore it, or delete it and promote again."
-        ) from None
+        raise ModelError(f"{_FILE} is damaged: {error}.", remedy=_RESTORE) from None
+    except (OSError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno in PASSING:
+            remedy = "Try again once the machine has files, memory and its disk to spare."
+            raise UntriedError(f"{_FILE} cannot be read now: {error.strerror}.", remedy=remedy) from None
+        reason = error.strerror if isinstance(error, OSError) else "it is nested too deeply"
+        raise ModelError(f"{_FILE} is damaged: {reason}.", remedy=_RESTORE) from None
 
 
 def _as_list(entries: Any) -> list[Any]:
@@ -115,6 +137,4 @@ def find_predecessor(history: tuple[Promotion, ...]) -> str | None:
 def append_promotion(home: Path, promotion: Promotion) -> None:
     """Let another bundle serve; readers see the old file or the new one."""
     entries = [asdict(entry) for entry in (*read_history(home), promotion)]
-    draft = home / f".{_FILE}.{os.getpid()}"
-    draft.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-    draft.replace(home / _FILE)
+    write_whole(champion_path(home), json.dumps(entries, indent=1) + "\n")
