@@ -1,8 +1,6 @@
 """Scores of a whole customer base: computed, written to a file, published to the store."""
 
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from features.errors import CutoffError, SettingsError
+from features.files import write_whole, written_whole
 from features.intake.shop import Shop
 from features.lifecycle.vocabularies import Wording
 from features.offers import find_offers
@@ -21,7 +20,9 @@ from serving.csv_export import to_csv
 from serving.reasons import with_reason_texts
 from serving.reports import build_reports
 from serving.scoring import score_prospects, score_whole
-from serving.store import RunInfo, ScoreStore
+from serving.store.people import PeopleStore
+from serving.store.score_store import RunInfo, ScoreStore
+from serving.store.tombstones import ErasedGuard
 from serving.wording import with_labels
 from training.bundle import Bundle, Manifest
 
@@ -112,25 +113,48 @@ def publish_scores(
     keep_runs: int,
     wording: Wording,
     out: Path | None = None,
+    on_written: Callable[[Path], object] = lambda _: None,
+    guard: ErasedGuard | None = None,
 ) -> RunInfo:
     """Write scores to a file where one is wanted, then publish them.
 
     The file comes first: a file that cannot be written must not leave a publication behind.
+
+    Args:
+        publication: What to publish.
+        store: Where.
+        published_at: When, for the record.
+        keep_runs: How many runs to keep, this one included.
+        wording: In whose words the file is.
+        out: The file.
+        on_written: Called with it whenever it has been written.
+        guard: Keeps out, of store and file alike, whoever was erased while they were computed.
 
     Raises:
         SettingsError: If the file is neither .parquet nor .csv, or its folder does not exist.
         ServingError: If the scores cannot be published.
     """
     if out is not None:
-        told = with_reason_texts(publication.scores, language=wording.language)
-        write_frame(with_labels(told, wording), out)
-    return store.publish(
+        _write_told(publication.scores, wording, out)
+        on_written(out)
+    run = store.publish(
         publication.scores,
         published_at=published_at,
         keep_runs=keep_runs,
         prospects=publication.prospects,
         reports=publication.reports,
+        guard=guard,
     )
+    if out is not None and guard is not None and run.n_customers < publication.scores.height:
+        gone = PeopleStore(store).find_erased(guard, publication.scores["customer_id"])
+        if gone:
+            _write_told(publication.scores.filter(~pl.col("customer_id").is_in(gone)), wording, out)
+            on_written(out)
+    return run
+
+
+def _write_told(scores: pl.DataFrame, wording: Wording, path: Path) -> None:
+    write_frame(with_labels(with_reason_texts(scores, language=wording.language), wording), path)
 
 
 def require_writable(path: Path, *, endings: tuple[str, ...] = ()) -> None:
@@ -156,7 +180,7 @@ def write_frame(frame: pl.DataFrame, path: Path) -> None:
         SettingsError: If the path is neither .parquet nor .csv, or its folder does not exist.
     """
     require_writable(path, endings=TABLE_ENDINGS)
-    with _whole(path) as draft:
+    with written_whole(path) as draft:
         if path.suffix == ".parquet":
             frame.write_parquet(draft)
         else:
@@ -165,16 +189,4 @@ def write_frame(frame: pl.DataFrame, path: Path) -> None:
 
 def write_text(text: str, path: Path) -> None:
     """Write a text file; readers of the path see the old file or the new, whole."""
-    with _whole(path) as draft:
-        draft.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Yield a draft beside a file, which takes its place when it is done."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.draft")
-    try:
-        yield draft
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(path, text)

@@ -3,14 +3,14 @@
 import base64
 import binascii
 import json
-import re
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from features.errors import InputError
+from serving.store.rows import is_storable
 
-_GREATEST = 2.0**63
-_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which JSON can name and UTF-8 cannot write
+GREATEST_INTEGER = 2**31 - 1  # PostgreSQL holds no greater one; SQLite would
 
 
 def encode_cursor(position: Mapping[str, Any]) -> str:
@@ -34,12 +34,16 @@ def decode_cursor(cursor: str, kinds: Mapping[str, type]) -> dict[str, Any]:
     except (binascii.Error, ValueError, KeyError, TypeError, RecursionError):
         position, found = {}, {}
     if found != dict(kinds) or not all(map(_is_storable, position.values())):
-        raise InputError("The cursor is not valid.", remedy="Pass next_cursor of the previous page, unchanged.")
+        raise InputError(
+            "The cursor is not valid.", remedy="Pass next_cursor of the previous page, unchanged.", field="cursor"
+        )
     return dict(position)
 
 
 def _is_storable(value: Any) -> bool:
     """Tell whether a database can compare with a value; one that it cannot hold is none that we wrote."""
     if isinstance(value, str):
-        return not _SURROGATE.search(value)
-    return not isinstance(value, (int, float)) or abs(value) < _GREATEST
+        return is_storable(value)
+    if isinstance(value, int):
+        return abs(value) <= GREATEST_INTEGER
+    return not isinstance(value, float) or math.isfinite(value)

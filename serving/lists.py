@@ -15,7 +15,7 @@ from serving.cursors import decode_cursor, encode_cursor
 from serving.published import published_report, published_run
 from serving.reasons import with_reason_texts
 from serving.reports import VALUE_SPREAD
-from serving.store import AtRiskFilters, Rank, RunInfo, ScoreRow, ScoreStore
+from serving.store.score_store import AtRiskFilters, Rank, RunInfo, ScoreRow, ScoreStore
 from serving.wording import with_labels
 from training.models.spread import Spread
 
@@ -59,18 +59,21 @@ def load_at_risk(
     """Load one page of the list, from the run that the cursor names or else from the published one.
 
     Raises:
-        ServingError: If nothing was published yet, or the run was published without its spread of values.
+        UnpublishedError: If nothing was published yet, or the run was published without its spread of values.
         InputError: If the cursor is not one of ours, belongs to other filters, or its run is gone.
     """
     filters = filters or AtRiskFilters()
-    run, after = (published_run(store), None) if cursor is None else _resume(store, cursor, filters)
-    found = store.list_at_risk(run, filters=filters, limit=limit + 1, after=after)
+    with store.at_one_moment() as held:
+        run, after = (published_run(held), None) if cursor is None else _resume(held, cursor, filters)
+        found = held.list_at_risk(run, filters=filters, limit=limit + 1, after=after)
+        spread = published_report(held, run, VALUE_SPREAD)
+        matching = held.count(run, filters=filters)
     rows = tuple(found[:limit])
     return AtRiskList(
         run=run,
         rows=rows,
-        totals=_totals(rows, published_report(store, run, VALUE_SPREAD)),
-        matching_customers=store.count(run, filters=filters),
+        totals=_totals(rows, spread),
+        matching_customers=matching,
         next_cursor=_cursor(run, filters, rows[-1]) if len(found) > limit else None,
     )
 
@@ -110,11 +113,15 @@ def _resume(store: ScoreStore, cursor: str, filters: AtRiskFilters) -> tuple[Run
     position = decode_cursor(cursor, _CURSOR)
     if position["filters"] != asdict(filters):
         raise InputError(
-            "The cursor belongs to a list with other filters.", remedy="Repeat the filters, or drop the cursor."
+            "The cursor belongs to a list with other filters.",
+            remedy="Repeat the filters, or drop the cursor.",
+            field="cursor",
         )
     run = store.run(position["run"])
     if run is None:
         raise InputError(
-            "The run that the cursor belongs to is no longer stored.", remedy="Start again without a cursor."
+            "The run that the cursor belongs to is no longer stored.",
+            remedy="Start again without a cursor.",
+            field="cursor",
         )
     return run, Rank(value_at_risk=position["value"], customer_id=position["id"])

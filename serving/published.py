@@ -2,21 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 import polars as pl
 
-from features.errors import InputError, ServingError
+from features.errors import InputError, NoEarlierRunError, UnpublishedError
 from features.lifecycle.metric_sheet import SHEET_SCHEMA
 from features.lifecycle.stages import STAGES
 from features.lifecycle.vocabularies import Wording
 from serving.columns import PROSPECT_SCHEMA
 from serving.cursors import decode_cursor, encode_cursor
 from serving.lifecycle_map import LifecycleMap
-from serving.reports import LIFECYCLE_MAP, METRIC_SHEET, RFM, SEGMENTS
+from serving.reports import FLAGS, LIFECYCLE_MAP, METRIC_SHEET, RFM, SEGMENTS
 from serving.rfm_grid import RfmGrid
-from serving.store import RunInfo, ScoreRow, ScoreStore
+from serving.store.score_store import RunInfo, ScoreRow, ScoreStore
 from serving.wording import with_labels
+
+RUN_FLAGS = {
+    "stale_run": "the horizon that the run speaks of is over: publish scores as of a later date",
+    "other_model": "another model has been promoted since the run was published",
+}
 
 _CHANGE_CURSOR = {"from": int, "to": int, "id": str}
 _PROSPECT_CURSOR = {"run": int, "stage": str, "p": float, "id": str, "is_visitor": int}
@@ -83,16 +89,21 @@ class ChangePage:
     n_changes: int
     next_cursor: str | None
 
+    @property
+    def run(self) -> RunInfo:
+        """The run that the page tells of."""
+        return self.to_run
+
 
 def published_run(store: ScoreStore) -> RunInfo:
     """Return the current run.
 
     Raises:
-        ServingError: If nothing was published yet.
+        UnpublishedError: If nothing was published yet.
     """
     run = store.current_run()
     if run is None:
-        raise ServingError(
+        raise UnpublishedError(
             "No scores have been published yet.", remedy="Run lifestage score --orders PATH --as-of DATE."
         )
     return run
@@ -102,42 +113,65 @@ def published_report(store: ScoreStore, run: RunInfo, name: str) -> Any:
     """Return a report of a run as JSON values.
 
     Raises:
-        ServingError: If the run was published without it.
+        UnpublishedError: If the run was published without it.
     """
     body = store.report(run, name)
     if body is None:
-        raise ServingError(f"The published run has no {name.replace('_', ' ')}.", remedy="Run lifestage score again.")
+        raise UnpublishedError(
+            f"The published run has no {name.replace('_', ' ')}.", remedy="Run lifestage score again."
+        )
     return body
+
+
+def _current_report(store: ScoreStore, name: str) -> tuple[RunInfo, Any]:
+    """Return the published run and a report of that same run."""
+    with store.at_one_moment() as held:
+        run = published_run(held)
+        return run, published_report(held, run, name)
 
 
 def load_stage_map(store: ScoreStore) -> StageMap:
     """Load the lifecycle map of the published run.
 
     Raises:
-        ServingError: If nothing was published yet.
+        UnpublishedError: If nothing was published yet.
     """
-    run = published_run(store)
-    return StageMap(run, LifecycleMap.from_dict(published_report(store, run, LIFECYCLE_MAP)))
+    run, body = _current_report(store, LIFECYCLE_MAP)
+    return StageMap(run, LifecycleMap.from_dict(body))
 
 
 def load_segmentation(store: ScoreStore) -> Segmentation:
     """Load the grid of the published run.
 
     Raises:
-        ServingError: If nothing was published yet.
+        UnpublishedError: If nothing was published yet.
     """
-    run = published_run(store)
-    return Segmentation(run, RfmGrid.from_dict(published_report(store, run, SEGMENTS)))
+    run, body = _current_report(store, SEGMENTS)
+    return Segmentation(run, RfmGrid.from_dict(body))
 
 
 def load_metric_sheet(store: ScoreStore) -> MetricSheet:
     """Load the metric sheet of the published run.
 
     Raises:
-        ServingError: If nothing was published yet.
+        UnpublishedError: If nothing was published yet.
     """
-    run = published_run(store)
-    return MetricSheet(run, pl.DataFrame(published_report(store, run, METRIC_SHEET), schema=SHEET_SCHEMA))
+    run, body = _current_report(store, METRIC_SHEET)
+    return MetricSheet(run, pl.DataFrame(body, schema=SHEET_SCHEMA))
+
+
+def flag_run(store: ScoreStore, run: RunInfo, *, today: date, champion: str | None) -> list[str]:
+    """Return what to know about all answers from a run: the flags of the shop, then of `RUN_FLAGS`.
+
+    Args:
+        store: The store.
+        run: The run.
+        today: In UTC.
+        champion: Version of the model that answers now; None where there is none.
+    """
+    is_stale = (today - date.fromisoformat(run.as_of)).days >= run.horizon_days
+    conditions = {"stale_run": is_stale, "other_model": champion not in {None, run.model_version}}
+    return [*(store.report(run, FLAGS) or []), *(code for code, holds in conditions.items() if holds)]
 
 
 def count_rfm_bins(store: ScoreStore, run: RunInfo) -> int:
@@ -158,16 +192,18 @@ def load_prospects(
     """Load one page of the prospects, from the run that the cursor names or else from the published one.
 
     Raises:
-        ServingError: If nothing was published yet.
+        UnpublishedError: If nothing was published yet.
         InputError: If the cursor is not one of ours, belongs to another stage, or its run is gone.
     """
-    run, after = published_run(store), None
-    if cursor is not None:
-        position = decode_cursor(cursor, _PROSPECT_CURSOR)
-        if position["stage"] != (stage or ""):
-            raise InputError("The cursor belongs to another stage.", remedy="Repeat the stage, or drop the cursor.")
-        run, after = _kept_run(store, position["run"]), (position["p"], position["id"], position["is_visitor"])
-    found = store.list_prospects(run, stage=stage, limit=limit + 1, after=after)
+    with store.at_one_moment() as held:
+        run, after = published_run(held), None
+        if cursor is not None:
+            position = decode_cursor(cursor, _PROSPECT_CURSOR)
+            if position["stage"] != (stage or ""):
+                raise _foreign_cursor("stage", "stage")
+            run = _kept_run(held, position["run"], field="cursor")
+            after = position["p"], position["id"], position["is_visitor"]
+        found = held.list_prospects(run, stage=stage, limit=limit + 1, after=after)
     rows = tuple(found[:limit])
     return ProspectPage(run, rows, _next_prospect(run, stage, rows[-1]) if len(found) > limit else None)
 
@@ -184,22 +220,14 @@ def load_changes(
         cursor: Of the page before.
 
     Raises:
-        ServingError: If nothing was published yet, or nothing before it is kept.
+        UnpublishedError: If nothing was published yet, or nothing before it is kept.
         InputError: If the cursor is not one of ours, a run is gone, or the older one is not of an earlier date.
     """
-    after = None
-    if cursor is not None:
-        position = decode_cursor(cursor, _CHANGE_CURSOR)
-        if since_run not in {None, position["from"]}:
-            raise InputError("The cursor belongs to another run.", remedy="Repeat since_run, or drop the cursor.")
-        old, new = _kept_run(store, position["from"]), _kept_run(store, position["to"])
-        after = position["id"]
-    else:
-        new = published_run(store)
-        old = _run_before(store, new) if since_run is None else _earlier_run(store, since_run, new)
-    found = store.list_changes(old, new, limit=limit + 1, after=after)
+    with store.at_one_moment() as held:
+        old, new, after = _change_place(held, since_run, cursor)
+        found = held.list_changes(old, new, limit=limit + 1, after=after)
+        entered, left = _count_ends(held.count_changes(old, new))
     rows = tuple(found[:limit])
-    entered, left = _count_ends(store.count_changes(old, new))
     at = {"from": old.run_id, "to": new.run_id, "id": rows[-1]["customer_id"]} if rows else {}
     return ChangePage(
         old,
@@ -209,6 +237,26 @@ def load_changes(
         left,
         n_changes=sum(entered.values()),
         next_cursor=encode_cursor(at) if len(found) > limit else None,
+    )
+
+
+def _change_place(store: ScoreStore, since_run: int | None, cursor: str | None) -> tuple[RunInfo, RunInfo, str | None]:
+    """Return the two runs that are compared, and the customer after whom a page begins."""
+    if cursor is None:
+        new = published_run(store)
+        return _run_before(store, new) if since_run is None else _earlier_run(store, since_run, new), new, None
+    position = decode_cursor(cursor, _CHANGE_CURSOR)
+    if since_run not in {None, position["from"]}:
+        raise _foreign_cursor("run", "since_run")
+    old, new = (_kept_run(store, position[end], field="cursor") for end in ("from", "to"))
+    return old, new, position["id"]
+
+
+def _foreign_cursor(what: str, parameter: str) -> InputError:
+    return InputError(
+        f"The cursor belongs to another {what}.",
+        remedy=f"Repeat {parameter}, or drop the cursor.",
+        field="cursor",
     )
 
 
@@ -251,7 +299,7 @@ def _next_prospect(run: RunInfo, stage: str | None, last: ScoreRow) -> str:
 def _run_before(store: ScoreStore, run: RunInfo) -> RunInfo:
     older = [other for other in store.runs() if other.as_of < run.as_of]
     if not older:
-        raise ServingError(
+        raise NoEarlierRunError(
             f"No run of an earlier date than {run.as_of} is kept, so there is nothing to compare with.",
             remedy="Run lifestage score again at a later --as-of; serving.keep_runs says how many runs are kept.",
         )
@@ -259,20 +307,23 @@ def _run_before(store: ScoreStore, run: RunInfo) -> RunInfo:
 
 
 def _earlier_run(store: ScoreStore, run_id: int, new: RunInfo) -> RunInfo:
-    run = _kept_run(store, run_id)
+    run = _kept_run(store, run_id, field="since_run")
     if run.as_of >= new.as_of:
         raise InputError(
             f"Run {run_id} is as of {run.as_of}, not before the published {new.as_of}.",
             remedy="Name a run of an earlier date, or none.",
+            field="since_run",
         )
     return run
 
 
-def _kept_run(store: ScoreStore, run_id: int) -> RunInfo:
+def _kept_run(store: ScoreStore, run_id: int, *, field: str) -> RunInfo:
     run = store.run(run_id)
     if run is None:
         kept = ", ".join(str(other.run_id) for other in store.runs())
         raise InputError(
-            "The run that was asked for is no longer stored.", remedy=f"Runs that are kept: {kept or 'none'}."
+            "The run that was asked for is no longer stored.",
+            remedy=f"Runs that are kept: {kept or 'none'}.",
+            field=field,
         )
     return run

@@ -14,11 +14,11 @@ from features.snapshot import Snapshot, to_date, to_day
 from features.table import build_stage_tables
 from serving.lifecycle_map import build_lifecycle_map
 from serving.rfm_grid import build_rfm_grid
-from serving.scoring import Scored
+from serving.scoring import Scored, shop_flags
 from training.models.lifecycle import LifecycleModel
 
 LIFECYCLE_MAP, SEGMENTS, METRIC_SHEET, RFM = "lifecycle_map", "segments", "metric_sheet", "rfm"
-VALUE_SPREAD = "value_spread"
+VALUE_SPREAD, FLAGS = "value_spread", "flags"
 
 
 def build_reports(
@@ -38,6 +38,7 @@ def build_reports(
             "common_error": model.process.spread.common_error,
             "interval_coverage": model.value.interval_coverage,
         },
+        FLAGS: shop_flags(model),
         SEGMENTS: _describe_segments(scored, model=model, as_of=as_of),
         METRIC_SHEET: _describe_metrics(shop, scored, model=model, as_of=as_of, settings=settings),
     }

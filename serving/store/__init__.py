@@ -1,0 +1,1 @@
+"""The score store: its tables, how it is opened, written and read."""
