@@ -1,0 +1,1 @@
+"""People's rights: to be erased, and to object."""
