@@ -1,0 +1,1 @@
+"""The champion in flight: verified, loaded, replaced while requests run."""
