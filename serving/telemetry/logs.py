@@ -1,0 +1,146 @@
+"""One JSON object per line on standard output: what happened, never with what a caller sent.
+
+Texts of other libraries may quote what they failed on. So a foreign record keeps the first line of its template,
+without arguments, and an exception is told by its type and by the place it arose at. Of what is printed past the
+loggers, such as a traceback or a panic, no more is kept than these.
+"""
+
+import json
+import logging
+import re
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Final
+
+from features.errors import ModelError, ServingError, SettingsError
+
+FORMAT_VARIABLE = "LIFESTAGE_LOG_FORMAT"
+LEVEL_VARIABLE = "LIFESTAGE_LOG_LEVEL"
+ACCESS_LOGGER = "bentoml.lifestage.access"
+
+# Their arguments are service names, paths of our own routes, ports and process ids.
+_TRUSTED = ("bentoml", "circus")
+_ABOUT_US = (ModelError, ServingError, SettingsError)
+_FIELDS: Final = "lifestage"
+_WITHHELD = "(printed past the log)"
+# BentoML's own words before and after there are workers, when nobody has sent anything.
+_STARTING = re.compile(
+    r"\d{4}-\d\d-\d\dT\S+ \[[A-Z]+\] \[cli\]|Error: \[serve\]|If you are (?:attempting|importing|trying) to import "
+)
+_PLACES = re.compile(
+    r"""^ +File "(?P<file>[^"]*)", line (?P<line>\d+)"""  # of a traceback
+    r"""|^thread .* panicked at (?P<panic>[\w./-]+\.rs:\d+)"""
+    r"""|^(?P<kind>(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Warning))(?=:|$)"""
+)
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record as one JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        line: dict[str, Any] = {
+            "ts": f"{_second(int(record.created))}.{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": _event(record),
+            "pid": record.process,
+        }
+        line |= getattr(record, _FIELDS, {})
+        if record.exc_info and record.exc_info[1] is not None:
+            line |= _tell(record.exc_info[1])
+        return _encode(line)
+
+
+def place_of(traceback: TracebackType | None) -> str:
+    """Return file and line where an exception arose."""
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return "unknown" if traceback is None else f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}"
+
+
+def log_request(**fields: object) -> None:
+    """Log an answered request."""
+    _access.info("request", extra={_FIELDS: fields})
+
+
+def logs_requests() -> bool:
+    """Tell whether answered requests are logged."""
+    return _access.isEnabledFor(logging.INFO)
+
+
+def write_json_logs(environment: Mapping[str, str]) -> bool:
+    """Make this process log as JSON if its environment says so, and tell whether it did.
+
+    Replaces the handlers that BentoML set up, here and for uvicorn and circus.
+    """
+    if environment.get(FORMAT_VARIABLE) != "json":
+        return False
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter())
+    for name in ("", "bentoml", "uvicorn", "uvicorn.error", "circus"):
+        logger = logging.getLogger(name)
+        logger.handlers = [] if name else [handler]
+        logger.propagate = True
+    logging.getLogger("bentoml").setLevel(_level(environment))
+    logging.captureWarnings(capture=True)
+    tell_uncaught_by_place()
+    return True
+
+
+def tell_uncaught_by_place() -> None:
+    """Make this process log the exceptions that nothing caught, in any thread, by type and place."""
+    sys.excepthook = lambda _kind, error, _traceback: _log_uncaught(error, "the process")
+    threading.excepthook = lambda told: _log_uncaught(told.exc_value, "a thread")
+    sys.unraisablehook = lambda told: _log_uncaught(told.exc_value, "a finalizer")
+
+
+def _log_uncaught(error: BaseException | None, where: str) -> None:
+    if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
+        _uncaught.error("Uncaught %s at %s, in %s", type(error).__name__, place_of(error.__traceback__), where)
+
+
+def wrap_line(line: bytes) -> bytes:
+    """Return a line of output as JSON; of one that was printed past the loggers, what it says of kinds and places."""
+    if line.startswith(b'{"ts":"'):
+        return line
+    text = _keep_places(line.decode("utf-8", errors="replace").rstrip())
+    wrapped = {"ts": f"{_second(int(time.time()))}.000Z", "level": "info", "logger": "output", "event": text}
+    return _encode(wrapped).encode("ascii") + b"\n"
+
+
+def _keep_places(text: str) -> str:
+    if _STARTING.match(text):
+        return text
+    found = [f"{m['file']}:{m['line']}" if m["file"] else m["panic"] or m["kind"] for m in _PLACES.finditer(text)]
+    return " ".join(found) or _WITHHELD
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
+
+
+def _event(record: logging.LogRecord) -> str:
+    text = record.getMessage() if record.name.startswith(_TRUSTED) else str(record.msg)
+    return text.partition("\n")[0]
+
+
+def _tell(error: BaseException) -> dict[str, str]:
+    """Tell of an exception; its message only where it is ours, and about the service itself."""
+    told = {"error": type(error).__name__, "at": place_of(error.__traceback__)}
+    return {**told, "message": str(error)} if isinstance(error, _ABOUT_US) else told
+
+
+def _level(environment: Mapping[str, str]) -> int:
+    return logging.getLevelNamesMapping().get(environment.get(LEVEL_VARIABLE, "").upper(), logging.INFO)
+
+
+_access = logging.getLogger(ACCESS_LOGGER)
+_uncaught = logging.getLogger("bentoml.lifestage")
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
