@@ -1,5 +1,6 @@
 """Answers in the words that the caller asked for: what goes over the wire, and pictures of it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -15,31 +16,34 @@ from serving.pictures.lifecycle_map import draw_lifecycle_map
 from serving.pictures.rfm_grid import draw_rfm_grid
 from serving.published import ChangePage, MetricSheet, ProspectPage, Segmentation, StageMap
 from serving.rfm_grid import RfmGrid
-from serving.store import RunInfo, ScoreRow
+from serving.store.score_store import RunInfo, ScoreRow
 
 
-def tell_at_risk(page: AtRiskList, wording: Wording) -> schemas.AtRiskPage:
+def tell_at_risk(page: AtRiskList, wording: Wording, *, flags: Sequence[str] = ()) -> schemas.AtRiskPage:
     """Tell one page of the at-risk list."""
     return schemas.AtRiskPage(
-        run=_run(page.run),
-        customers=[schemas.Score.from_row(row, wording) for row in page.rows],
+        run=_run(page.run, flags),
+        customers=[schemas.Score.from_row(row, wording, run_id=page.run.run_id) for row in page.rows],
         totals=schemas.ListTotals(**asdict(page.totals)),
         matching_customers=page.matching_customers,
         next_cursor=page.next_cursor,
     )
 
 
-def tell_stages(stage_map: StageMap, totals: pl.DataFrame, wording: Wording) -> schemas.StageMap:
+def tell_stages(
+    stage_map: StageMap, totals: pl.DataFrame, wording: Wording, *, flags: Sequence[str] = ()
+) -> schemas.StageMap:
     """Tell the lifecycle map.
 
     Args:
         stage_map: As loaded.
         totals: Customers and values by stage and RFM code (see `ScoreStore.totals`).
         wording: Whose words.
+        flags: Of the run (see `flag_run`).
     """
     lifecycle_map = stage_map.lifecycle_map
     return schemas.StageMap(
-        run=_run(stage_map.run),
+        run=_run(stage_map.run, flags),
         vocabulary=wording.vocabulary.name,
         language=wording.language,
         stages=[schemas.StageEntry(**asdict(entry), **_words(entry.stage, wording)) for entry in lifecycle_map.stages],
@@ -64,18 +68,21 @@ def draw_stages(stage_map: StageMap, wording: Wording) -> str:
     return draw_lifecycle_map(stage_map.lifecycle_map, as_of=run.as_of, horizon_days=run.horizon_days, wording=wording)
 
 
-def tell_segments(segmentation: Segmentation, wording: Wording, *, groups: str) -> schemas.Segments:
+def tell_segments(
+    segmentation: Segmentation, wording: Wording, *, groups: str, flags: Sequence[str] = ()
+) -> schemas.Segments:
     """Tell the grid of RFM group and size.
 
     Args:
         segmentation: As loaded.
         wording: Whose language.
         groups: The RFM vocabulary that the settings name, for the labels of its groups.
+        flags: Of the run (see `flag_run`).
     """
     grid = segmentation.grid
     labels = label_groups(grid, groups=groups, language=wording.language)
     return schemas.Segments(
-        run=_run(segmentation.run),
+        run=_run(segmentation.run, flags),
         language=wording.language,
         cells=[schemas.SegmentCell(**asdict(cell), group_label=labels[cell.group]) for cell in grid.cells],
         flows=[schemas.SegmentFlow(**asdict(flow)) for flow in grid.flows],
@@ -100,11 +107,11 @@ def label_groups(grid: RfmGrid, *, groups: str, language: str) -> dict[str, str]
     return {group: known.get(group, group) for group in grid.rfm_of_group}
 
 
-def tell_metrics(sheet: MetricSheet, wording: Wording) -> schemas.MetricSheet:
+def tell_metrics(sheet: MetricSheet, wording: Wording, *, flags: Sequence[str] = ()) -> schemas.MetricSheet:
     """Tell the metric sheet."""
     rows = label_metrics(sheet.rows, wording)
     return schemas.MetricSheet(
-        run=_run(sheet.run),
+        run=_run(sheet.run, flags),
         vocabulary=wording.vocabulary.name,
         language=wording.language,
         rows=[schemas.MetricRow(**row) for row in rows.iter_rows(named=True)],
@@ -126,20 +133,20 @@ def label_metrics(rows: pl.DataFrame, wording: Wording) -> pl.DataFrame:
     )
 
 
-def tell_prospects(page: ProspectPage, wording: Wording) -> schemas.ProspectPage:
+def tell_prospects(page: ProspectPage, wording: Wording, *, flags: Sequence[str] = ()) -> schemas.ProspectPage:
     """Tell one page of the prospects."""
     return schemas.ProspectPage(
-        run=_run(page.run),
+        run=_run(page.run, flags),
         prospects=[schemas.Prospect.from_row(row, wording) for row in page.rows],
         next_cursor=page.next_cursor,
     )
 
 
-def tell_changes(page: ChangePage, wording: Wording) -> schemas.StageChanges:
+def tell_changes(page: ChangePage, wording: Wording, *, flags: Sequence[str] = ()) -> schemas.StageChanges:
     """Tell who entered and left a stage."""
     return schemas.StageChanges(
         from_run=_run(page.from_run),
-        to_run=_run(page.to_run),
+        to_run=_run(page.to_run, flags),
         vocabulary=wording.vocabulary.name,
         language=wording.language,
         n_changes=page.n_changes,
@@ -194,5 +201,5 @@ def _flows(flows: tuple[Flow, ...]) -> list[schemas.StageFlow]:
     return [schemas.StageFlow.model_validate(asdict(flow)) for flow in flows]
 
 
-def _run(run: RunInfo) -> schemas.PublishedRun:
-    return schemas.PublishedRun(**asdict(run))
+def _run(run: RunInfo, flags: Sequence[str] = ()) -> schemas.PublishedRun:
+    return schemas.PublishedRun(**asdict(run), flags=list(flags))

@@ -1,9 +1,11 @@
 """The model card: what the champion learned from, how well it did on later time, and what it looks at."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.champion.refusal import Refusal, Untried
 from serving.scoring import FLAGS
 from training.bundle import Manifest
 from training.card.model_card import build_card
@@ -23,12 +25,38 @@ class PromotionCard(BaseModel):
     objections: Annotated[list[str], Field(description="What the gate had objected then.")]
 
 
+class RefusedChampion(BaseModel):
+    """A champion that was promoted and does not serve."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Annotated[str | None, Field(description="Which one; null where the champion file names none.")]
+    reason: Annotated[str, Field(description="What is wrong with it.")]
+    remedy: Annotated[str, Field(description="What to do about it.")]
+    at: Annotated[str, Field(description="When it was refused, ISO 8601.")]
+
+
+class UntriedChampion(BaseModel):
+    """A champion that was promoted and could not be tried yet."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Annotated[str | None, Field(description="Which one; null where the champion file names none.")]
+    reason: Annotated[str, Field(description="What kept it from being tried.")]
+    remedy: Annotated[str, Field(description="What to do about it.")]
+    at: Annotated[str, Field(description="When that was, ISO 8601.")]
+
+
 class ModelCard(BaseModel):
     """What is known about the model that answers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Annotated[str, Field(description="Version of the bundle; equal versions are equal bytes.")]
+    model_version: Annotated[str, Field(description="The same, by the name that scores give it.")]
+    catalogue_hash: Annotated[str, Field(description="Of the features that the model reads.")]
+    run_id: Annotated[int | None, Field(description="Of the run that is published now; null where nothing is.")]
+    as_of: Annotated[str, Field(description="As trained_as_of, by the name that scores give it.")]
     trained_as_of: Annotated[str, Field(description="ISO date; nothing on or after it was seen in training.")]
     horizon_days: Annotated[int, Field(description="Length of the outcome that every probability is about.")]
     timezone: Annotated[str, Field(description="Time zone in which the shop's days begin.")]
@@ -36,6 +64,9 @@ class ModelCard(BaseModel):
     not_for: Annotated[list[str], Field(description="What it must not be used for.")]
     limits: Annotated[list[str], Field(description="What it cannot do on this shop's data, in words.")]
     promotion: Annotated[PromotionCard | None, Field(description="How it came to serve; null where that is not known.")]
+    refused: Annotated[
+        RefusedChampion | None, Field(description="A champion that was promoted since, and refused; null where none.")
+    ]
     data: Annotated[dict[str, Any], Field(description="Counts and window of the orders; nothing of any customer.")]
     notes: Annotated[list[str], Field(description="What training had to give up on this data, in words.")]
     evaluation: Annotated[dict[str, Any], Field(description="The backtest on later time, rung by rung of the ladder.")]
@@ -58,11 +89,28 @@ class ModelCard(BaseModel):
     libraries: Annotated[dict[str, str], Field(description="Library versions the model was trained with.")]
 
 
-def build_model_card(manifest: Manifest, promotion: Promotion | None = None) -> ModelCard:
-    """Build the card of a bundle from its manifest, and from how it came to serve."""
+def build_model_card(
+    manifest: Manifest,
+    promotion: Promotion | None = None,
+    *,
+    run_id: int | None = None,
+    refused: Refusal | None = None,
+) -> ModelCard:
+    """Build the card of a bundle.
+
+    Args:
+        manifest: Of the bundle.
+        promotion: How it came to serve.
+        run_id: Of the run that is published.
+        refused: A champion that was promoted since, and refused.
+    """
     card = build_card(manifest, promotion)
     return ModelCard(
         version=manifest.version,
+        model_version=manifest.version,
+        catalogue_hash=manifest.catalogue_hash,
+        run_id=run_id,
+        as_of=manifest.trained_as_of,
         trained_as_of=manifest.trained_as_of,
         horizon_days=manifest.horizon_days,
         timezone=manifest.timezone,
@@ -70,6 +118,7 @@ def build_model_card(manifest: Manifest, promotion: Promotion | None = None) -> 
         not_for=list(card.not_for),
         limits=list(card.limits),
         promotion=None if promotion is None else _describe(promotion),
+        refused=describe_refusal(refused),
         data=manifest.data,
         notes=manifest.notes,
         evaluation=manifest.evaluation,
@@ -84,6 +133,16 @@ def build_model_card(manifest: Manifest, promotion: Promotion | None = None) -> 
         flags=FLAGS,
         libraries=manifest.libraries,
     )
+
+
+def describe_refusal(refused: Refusal | None) -> RefusedChampion | None:
+    """Tell of a champion that was refused, if one was."""
+    return None if refused is None else RefusedChampion(**asdict(refused))
+
+
+def describe_untried(untried: Untried | None) -> UntriedChampion | None:
+    """Tell of a champion that could not be tried, if one could not."""
+    return None if untried is None else UntriedChampion(**asdict(untried))
 
 
 def _describe(promotion: Promotion) -> PromotionCard:

@@ -1,7 +1,8 @@
 """Scoring: orders in, one score per customer out, for a whole base and for one request alike."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +17,19 @@ from features.records import Records
 from features.snapshot import Snapshot, to_date
 from features.table import build_customer_table, features_named
 from serving.columns import PROSPECT_SCHEMA, SCORE_SCHEMA
+from serving.horizons import Horizons, carry_to_horizons
 from serving.reasons import pack_reasons
 from training.bundle import Bundle
 from training.models.horizons import HORIZONS_DAYS
+from training.models.inputs import stage_codes
 from training.models.lifecycle import Answer, LifecycleModel
 from training.models.next_segment import CellForecast
 from training.models.reasons import find_reasons
 from training.models.value_terms import YEAR_DAYS
+
+Vector = npt.NDArray[np.float64]
+
+_SECOND_PURCHASE, _LOST = [STAGES.index("first_time_buyer"), STAGES.index("won_back")], STAGES.index("lost")
 
 FLAGS = {
     "one_order": "one order day only: the answer leans on what such customers do on average",
@@ -48,10 +55,12 @@ class Scored:
     Args:
         scores: One row per customer, sorted by `customer_id`, with the columns of `SCORE_SCHEMA`.
         cells: Where they may stand on the grid of RFM group and size; None where there is nobody.
+        horizons: What they are expected to do within the horizons asked for; None likewise.
     """
 
     scores: pl.DataFrame
     cells: CellForecast | None
+    horizons: Horizons | None
 
 
 def score_records(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.DataFrame:
@@ -59,7 +68,14 @@ def score_records(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.Da
     return score_whole(bundle, records, cutoff_day=cutoff_day).scores
 
 
-def score_whole(bundle: Bundle, records: Records, *, cutoff_day: int, max_reasons: int | None = None) -> Scored:
+def score_whole(
+    bundle: Bundle,
+    records: Records,
+    *,
+    cutoff_day: int,
+    max_reasons: int | None = None,
+    horizons_days: Sequence[int] = (),
+) -> Scored:
     """Score every customer with an order before the cutoff.
 
     Args:
@@ -67,34 +83,39 @@ def score_whole(bundle: Bundle, records: Records, *, cutoff_day: int, max_reason
         records: Validated records, of a base or of a request.
         cutoff_day: Day number of the as-of date.
         max_reasons: Give reasons to at most so many, those with the highest value at risk; None for everyone.
+        horizons_days: To carry churn and orders to, beside the model's own.
     """
     model = bundle.model
     snapshot = Snapshot(cutoff_day, model.horizon_days)
     features = features_named(model.features)
     table = build_customer_table(records, snapshot, rule=model.stage_rule, features=features)
     if table.is_empty():
-        return Scored(pl.DataFrame(schema=SCORE_SCHEMA), None)
+        return Scored(pl.DataFrame(schema=SCORE_SCHEMA), None, None)
     answer = model.answer(table)
     forecast = answer.forecast
-    next_order_day = _order_days(forecast.next_order.median_days, model, cutoff_day)
+    waits = forecast.next_order
+    next_order_days = [_order_days(w, model, cutoff_day) for w in (waits.median_days, waits.low_days, waits.high_days)]
+    since, next_on, next_low, next_high = _iso(table["stage_since_day"].to_numpy(), *next_order_days)
+    stage = stage_codes(table["stage"])
     columns = {
         "customer_id": table["customer_id"],
         "as_of": [to_date(cutoff_day).isoformat()] * table.height,
         "horizon_days": np.full(table.height, model.horizon_days),
         "model_version": [bundle.manifest.version] * table.height,
+        "catalogue_hash": [bundle.manifest.catalogue_hash] * table.height,
         "stage": table["stage"],
-        "stage_since": _iso(table["stage_since_day"]),
+        "stage_since": since,
         "p_churn": answer.p_churn,
         **{f"p_churn_{days}d": answer.p_churn_by_horizon[:, i] for i, days in enumerate(HORIZONS_DAYS)},
         "p_alive": forecast.p_alive,
         **_next_stages(answer, model),
-        "p_second_purchase": _given(table["stage"].is_in(("first_time_buyer", "won_back")), 1.0 - answer.p_churn),
-        "p_reactivation": _given(table["stage"] == "lost", 1.0 - answer.p_churn),
+        "p_second_purchase": _given(np.isin(stage, _SECOND_PURCHASE), 1.0 - answer.p_churn),
+        "p_reactivation": _given(stage == _LOST, 1.0 - answer.p_churn),
         "expected_orders": forecast.expected_orders,
         "expected_order_value": forecast.expected_order_value,
-        "next_order_on": _iso(next_order_day),
-        "next_order_on_low": _iso(_order_days(forecast.next_order.low_days, model, cutoff_day)),
-        "next_order_on_high": _iso(_order_days(forecast.next_order.high_days, model, cutoff_day)),
+        "next_order_on": next_on,
+        "next_order_on_low": next_low,
+        "next_order_on_high": next_high,
         "historic_value": table["historic_value"],
         "clv_12m": forecast.clv_12m,
         "clv_12m_low": forecast.clv_12m_low,
@@ -108,10 +129,11 @@ def score_whole(bundle: Bundle, records: Records, *, cutoff_day: int, max_reason
         "rfm_group": [model.next_segment.groups[i] for i in answer.cells.cell // len(SIZES)],
         "p_leave_cell": answer.cells.p_leave_cell,
         "value_at_risk": answer.p_churn * forecast.clv_12m,
-        "reasons": _reasons(table, model, answer.p_churn * forecast.clv_12m, most=max_reasons),
-        "flags": _flags(table, model, next_order_day, lacks_events=_lacks_events(features, records)),
+        "reasons": _reasons(table, model, answer, most=max_reasons),
+        "flags": _flags(table, model, next_order_days[0], lacks_events=_lacks_events(features, records)),
     }
-    return Scored(pl.DataFrame(columns, schema=SCORE_SCHEMA), answer.cells)
+    horizons = carry_to_horizons(model, answer, horizons_days)
+    return Scored(pl.DataFrame(columns, schema=SCORE_SCHEMA), answer.cells, horizons)
 
 
 def score_prospects(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.DataFrame:
@@ -133,22 +155,21 @@ def score_prospects(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.
         as_of=pl.lit(to_date(cutoff_day).isoformat()),
         horizon_days=pl.lit(model.horizon_days, pl.Int64),
         model_version=pl.lit(bundle.manifest.version),
+        catalogue_hash=pl.lit(bundle.manifest.catalogue_hash),
         stage="stage",
-        stage_since=_iso(prospects["stage_since_day"]),
+        stage_since=_iso(prospects["stage_since_day"].to_numpy())[0],
         p_first_purchase="p_first_purchase",
         p_registration="p_registration",
         expected_value=pl.col("p_first_purchase") * model.new_customer_value,
     )
 
 
-def _reasons(
-    table: pl.DataFrame, model: LifecycleModel, value_at_risk: npt.NDArray[np.float64], *, most: int | None
-) -> list[str | None]:
+def _reasons(table: pl.DataFrame, model: LifecycleModel, answer: Answer, *, most: int | None) -> list[str | None]:
     """Return the reasons of those with the most value at risk as JSON text, and None for the others."""
     packed: dict[int, str] = {}
     if model.reference is not None:
-        rows = np.sort(np.argsort(-value_at_risk, kind="stable")[:most])
-        found = find_reasons(model, table[rows], model.reference)
+        rows = np.sort(np.argsort(-answer.p_churn * answer.forecast.clv_12m, kind="stable")[:most])
+        found = find_reasons(model, table[rows], model.reference, seen=answer.seen.take(rows))
         packed = dict(zip(rows.tolist(), map(pack_reasons, found), strict=True))
     return [packed.get(row) for row in range(table.height)]
 
@@ -159,45 +180,63 @@ def _next_stages(answer: Answer, model: LifecycleModel) -> dict[str, npt.NDArray
     return {f"p_next_{s}": answer.p_next_stage[:, i] if s in observable else None for i, s in enumerate(STAGES)}
 
 
-def _given(condition: pl.Series, values: npt.NDArray[np.float64]) -> pl.Series:
+def _given(condition: npt.NDArray[np.bool_], values: Vector) -> pl.Series:
     """Return the values where the condition holds, and null elsewhere."""
-    return pl.Series(values).set(~condition, None)
+    return pl.Series(np.where(condition, values, np.nan), nan_to_null=True)
 
 
-def _order_days(wait_days: npt.NDArray[np.float64], model: LifecycleModel, cutoff_day: int) -> pl.Series:
-    """Return the day numbers of waits; null where there is none, or it lies too far ahead to date."""
-    wait = pl.Series(wait_days, nan_to_null=True).ceil().clip(1)
-    kept = wait.set((wait > model.value.next_order_max_days).fill_null(value=False), None)
-    return (kept + cutoff_day).cast(pl.Int64)
+def _order_days(wait_days: Vector, model: LifecycleModel, cutoff_day: int) -> Vector:
+    """Return the day numbers of waits; NaN where there is none, or it lies too far ahead to date."""
+    wait = np.maximum(np.ceil(wait_days), 1.0)
+    return np.where(wait <= model.value.next_order_max_days, wait + cutoff_day, np.nan)
 
 
-def _iso(days: pl.Series) -> pl.Series:
-    return days.cast(pl.Int32).cast(pl.Date).dt.to_string("iso")
+def _iso(*columns: npt.NDArray[Any]) -> list[pl.Series]:
+    """Return day numbers as ISO dates, column by column; null where there is none."""
+    days = pl.DataFrame({str(i): pl.Series(days, nan_to_null=True) for i, days in enumerate(columns)})
+    return days.select(pl.all().cast(pl.Int32).cast(pl.Date).dt.to_string("iso")).get_columns()
 
 
-def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: pl.Series, *, lacks_events: bool) -> pl.Series:
-    conditions = {
-        "one_order": pl.col("frequency") == 0,
-        "short_history": pl.col("T_days") < model.horizon_days,
-        "no_value": pl.col("monetary_value").fill_null(0.0) <= 0,
-        "fallback_thresholds": pl.lit(model.stage_rule.is_fallback),
-        "fallback_churn": pl.lit(model.churn.trees is None),
-        "fallback_next_stage": pl.lit(model.next_stage.trees is None),
-        "fallback_process": pl.lit(model.process.is_fallback),
-        "seasonal_shop": pl.lit(model.process.habits.is_seasonal),
-        "small_shop": pl.lit(model.process.is_small),
-        "short_shop_history": pl.lit(model.process.spread.history_days < YEAR_DAYS),
-        "missing_inputs": pl.any_horizontal(pl.lit(lacks_events), *_unknown(table, model)),
-        "no_order_expected": pl.lit(next_order_day.is_null()),
+def shop_flags(model: LifecycleModel) -> list[str]:
+    """Return the flags of a shop as a whole: every score of the model has them."""
+    return [code for code, holds in _shop_conditions(model).items() if holds]
+
+
+def _shop_conditions(model: LifecycleModel) -> dict[str, bool]:
+    return {
+        "fallback_thresholds": model.stage_rule.is_fallback,
+        "fallback_churn": model.churn.trees is None,
+        "fallback_next_stage": model.next_stage.trees is None,
+        "fallback_process": model.process.is_fallback,
+        "seasonal_shop": model.process.habits.is_seasonal,
+        "small_shop": model.process.is_small,
+        "short_shop_history": model.process.spread.history_days < YEAR_DAYS,
     }
-    codes = [pl.when(condition).then(pl.lit(code)) for code, condition in conditions.items()]
-    return table.select(flags=pl.concat_str(codes, separator=",", ignore_nulls=True))["flags"]
 
 
-def _unknown(table: pl.DataFrame, model: LifecycleModel) -> list[pl.Expr]:
-    """Return, for each column that the model reads, whether nothing of it is known of a customer."""
+def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: Vector, *, lacks_events: bool) -> pl.Series:
+    conditions = {
+        "one_order": table["frequency"].to_numpy() == 0.0,
+        "short_history": table["T_days"].to_numpy() < model.horizon_days,
+        "no_value": ~(table["monetary_value"].to_numpy() > 0.0),
+        **_shop_conditions(model),
+        "missing_inputs": np.logical_or.reduce(_unknown(table, model), axis=0, initial=lacks_events),
+        "no_order_expected": np.isnan(next_order_day),
+    }
+    numbers = sum(np.left_shift(condition, i, dtype=np.int64) for i, condition in enumerate(conditions.values()))
+    sets, which = np.unique(np.broadcast_to(numbers, table.height), return_inverse=True)
+    texts = [",".join(code for i, code in enumerate(conditions) if number >> i & 1) for number in sets.tolist()]
+    return pl.Series(texts, dtype=pl.String).gather(which)
+
+
+def _unknown(table: pl.DataFrame, model: LifecycleModel) -> npt.NDArray[np.bool_]:
+    """Return, for each column that the model reads, whether nothing of it is known of a customer: (n_columns, n)."""
     telling = [feature for feature in TOLD_BY.values() if feature in model.features]
-    return [pl.col(name).is_null() if name in table.columns else pl.lit(value=True) for name in telling]
+    unknown = np.ones((len(telling), table.height), dtype=np.bool_)
+    for row, name in enumerate(telling):
+        if name in table.columns:
+            unknown[row] = np.isnan(table[name].to_numpy())
+    return unknown
 
 
 def _lacks_events(features: Iterable[Feature], records: Records) -> bool:

@@ -3,43 +3,56 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from features.errors import ServingError, SettingsError
 from features.settings import load_settings
-from serving.guards import is_loopback
-from serving.state import CONFIG_VARIABLE, HOME_VARIABLE, INSECURE_LOCAL_VARIABLE, require_keys
+from serving.access.addresses import is_loopback
+from serving.access.keys import require_keys
+from serving.access.scopes import LIVE_PATH, READY_PATH
+from serving.access.tls import Tls
+from serving.environment import CONFIG_VARIABLE, HOME_VARIABLE, INSECURE_LOCAL_VARIABLE, WORKERS_VARIABLE
+from serving.log_file import LogFile, LogKeeper
+from serving.telemetry.logs import FORMAT_VARIABLE
 from serving.wording import build_wording
 
 START_SECONDS = 120.0
-STOP_SECONDS = 20.0
+STOP_SECONDS = 75.0  # the longest answer, and a worker's farewell to idle connections
 
 _POLL_SECONDS = 0.1
-_LOG_TAIL_LINES = 20
 
 
-def server_command(*, host: str, port: int) -> list[str]:
+def server_command(*, host: str, port: int, tls: Tls | None = None) -> list[str]:
     """Build the command that starts the service."""
     options = ["--host", host, "--port", str(port), "--working-dir", str(_root())]
+    if tls is not None:
+        options += ["--ssl-certfile", str(tls.certificate), "--ssl-keyfile", str(tls.key)]
     return [sys.executable, "-m", "bentoml", "serve", "serving.service:LifestageService", *options]
 
 
-def server_environment(*, home: Path, config: Path | None, insecure_local: bool) -> dict[str, str]:
-    """Build the environment of the service; BentoML's own files stay in the home folder too."""
+def server_environment(
+    *, home: Path, config: Path | None, insecure_local: bool, workers: int, bentoml_home: Path
+) -> dict[str, str]:
+    """Build the environment of the service."""
     environment = {
         **os.environ,
         HOME_VARIABLE: str(home.absolute()),
         INSECURE_LOCAL_VARIABLE: "1" if insecure_local else "0",
-        "BENTOML_HOME": str(home.absolute() / "bentoml"),
+        WORKERS_VARIABLE: str(workers),
+        FORMAT_VARIABLE: "json",
+        "BENTOML_HOME": str(bentoml_home),
         "BENTOML_DO_NOT_TRACK": "True",
     }
     environment.pop(CONFIG_VARIABLE, None)
@@ -53,6 +66,8 @@ def run_server(
     port: int,
     insecure_local: bool = False,
     config: Path | None = None,
+    workers: int = 1,
+    tls: Tls | None = None,
     on_ready: Callable[[str], object] | None = None,
 ) -> int:
     """Run the service until it ends or is told to, and return its exit code.
@@ -63,6 +78,8 @@ def run_server(
         port: The port to listen on; 0 picks a free one.
         insecure_local: Whether to answer without keys, to this machine alone.
         config: A settings file.
+        workers: Processes that answer.
+        tls: Certificate and key, to answer by https; None for plain http.
         on_ready: Called with the base URL once the service answers.
 
     Raises:
@@ -70,19 +87,27 @@ def run_server(
         ServingError: If there are no keys, or the service does not start.
     """
     signal.signal(signal.SIGTERM, _exit)
-    with _started(home, host=host, port=port, insecure_local=insecure_local, config=config) as (child, url):
-        _wait_until(f"{url}/livez", child, home)
+    with _started(
+        home, host=host, port=port, insecure_local=insecure_local, config=config, workers=workers, tls=tls
+    ) as running:
+        _wait_until(f"{running.url}{LIVE_PATH}", running)
         if on_ready is not None:
-            on_ready(url)
+            on_ready(running.url)
         try:
-            return child.wait()
+            return running.child.wait()
         except (KeyboardInterrupt, SystemExit):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # who repeats it does not end the wait for callers
             return 0
 
 
 @contextmanager
 def running_server(
-    home: Path, *, insecure_local: bool = False, config: Path | None = None, start_seconds: float = START_SECONDS
+    home: Path,
+    *,
+    insecure_local: bool = False,
+    config: Path | None = None,
+    workers: int = 1,
+    start_seconds: float = START_SECONDS,
 ) -> Iterator[str]:
     """Run the service on a free port of this machine for the length of a block, and yield its base URL.
 
@@ -90,9 +115,10 @@ def running_server(
         SettingsError: If the settings are wrong.
         ServingError: If there are no keys, or the service is not ready in time; the end of its log follows.
     """
-    with _started(home, host="127.0.0.1", port=0, insecure_local=insecure_local, config=config) as (child, url):
-        _wait_until(f"{url}/readyz", child, home, start_seconds=start_seconds)
-        yield url
+    local = "127.0.0.1"
+    with _started(home, host=local, port=0, insecure_local=insecure_local, config=config, workers=workers) as running:
+        _wait_until(f"{running.url}{READY_PATH}", running, start_seconds=start_seconds)
+        yield running.url
 
 
 def log_path(home: Path) -> Path:
@@ -100,29 +126,68 @@ def log_path(home: Path) -> Path:
     return home / "logs" / "serve.log"
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A service that was started."""
+
+    child: subprocess.Popen[bytes]
+    url: str
+    keeper: LogKeeper
+    log: Path
+
+
 @contextmanager
 def _started(
-    home: Path, *, host: str, port: int, insecure_local: bool, config: Path | None
-) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    home: Path,
+    *,
+    host: str,
+    port: int,
+    insecure_local: bool,
+    config: Path | None,
+    workers: int,
+    tls: Tls | None = None,
+) -> Iterator[_Running]:
     _check_exposure(home, host=host, insecure_local=insecure_local)
     build_wording(load_settings(config).lifecycle)  # a mistake in it is better told here than in the child's log
     address = "127.0.0.1" if host == "localhost" else host  # BentoML takes addresses only
     chosen_port = _free_port(address, port)
-    log_path(home).parent.mkdir(parents=True, exist_ok=True)
-    with log_path(home).open("ab") as log:
+    with _bentoml_home(home) as bentoml_home:
+        environment = server_environment(
+            home=home, config=config, insecure_local=insecure_local, workers=workers, bentoml_home=bentoml_home
+        )
         child = subprocess.Popen(  # noqa: S603  # our own command, without a shell
-            server_command(host=address, port=chosen_port),
-            env=server_environment(home=home, config=config, insecure_local=insecure_local),
+            server_command(host=address, port=chosen_port, tls=tls),
+            env=environment,
             cwd=_root(),
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        assert child.stdout is not None  # noqa: S101  # tells mypy what PIPE means
+        keeper = LogKeeper(child.stdout, LogFile(log_path(home)))
+        try:
+            scheme = "http" if tls is None else "https"
+            yield _Running(child, f"{scheme}://{_reachable(address)}:{chosen_port}", keeper, log_path(home))
+        finally:
+            _stop(child)
+            keeper.finish()
+
+
+@contextmanager
+def _bentoml_home(home: Path) -> Iterator[Path]:
+    """Yield a folder for BentoML's own files: in the home, or a passing one where that cannot be written."""
+    folder = home.absolute() / "bentoml"
     try:
-        yield child, f"http://{_reachable(address)}:{chosen_port}"
-    finally:
-        _stop(child)
+        folder.mkdir(parents=True, exist_ok=True)
+        is_ours = os.access(folder, os.W_OK)
+    except OSError:
+        is_ours = False
+    if is_ours:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="lifestage-") as passing:
+        yield Path(passing)
 
 
 def _check_exposure(home: Path, *, host: str, insecure_local: bool) -> None:
@@ -135,20 +200,22 @@ def _check_exposure(home: Path, *, host: str, insecure_local: bool) -> None:
         )
 
 
-def _wait_until(url: str, child: subprocess.Popen[bytes], home: Path, start_seconds: float = START_SECONDS) -> None:
+def _wait_until(url: str, running: _Running, start_seconds: float = START_SECONDS) -> None:
     deadline = time.monotonic() + start_seconds
     while time.monotonic() < deadline:
-        if child.poll() is not None:
-            raise _not_started(f"The service ended with code {child.returncode}", home)
+        if running.child.poll() is not None:
+            raise _not_started(f"The service ended with code {running.child.returncode}", running)
         if _answers(url):
             return
         time.sleep(_POLL_SECONDS)
-    raise _not_started(f"The service was not ready after {start_seconds:g} seconds", home)
+    _stop(running.child)
+    raise _not_started(f"The service was not ready after {start_seconds:g} seconds", running)
 
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310  # our own http address
+        # Our own child, by an address of this machine that no certificate names.
+        with urllib.request.urlopen(url, timeout=5, context=ssl._create_unverified_context()) as response:  # noqa: S310, S323
             return bool(response.status == 200)
     except urllib.error.HTTPError as error:
         error.close()
@@ -157,10 +224,9 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _not_started(what: str, home: Path) -> ServingError:
-    lines = log_path(home).read_text(encoding="utf-8", errors="replace").splitlines()
-    tail = "\n".join(lines[-_LOG_TAIL_LINES:])
-    return ServingError(f"{what}; its log {log_path(home)} ends with:\n{tail}\n", remedy="Correct what the log names.")
+def _not_started(what: str, running: _Running) -> ServingError:
+    tail = "\n".join(running.keeper.finish())
+    return ServingError(f"{what}; its log {running.log} ends with:\n{tail}\n", remedy="Correct what the log names.")
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

@@ -32,7 +32,7 @@ def choose_wording(default: Wording, *, vocabulary: str | None, language: str | 
     """
     known = tuple(dict.fromkeys((default.vocabulary.name, *SHIPPED)))
     if vocabulary is not None and vocabulary not in known:
-        raise InputError("There is no such vocabulary.", remedy=f"Take one of {', '.join(known)}.")
+        raise InputError("There is no such vocabulary.", remedy=f"Take one of {', '.join(known)}.", field="vocabulary")
     is_own = vocabulary in {None, default.vocabulary.name}
     chosen = default.vocabulary if is_own else load_shipped_vocabulary(str(vocabulary))
     spoken = language or default.language
@@ -40,11 +40,12 @@ def choose_wording(default: Wording, *, vocabulary: str | None, language: str | 
         raise InputError(
             f"The vocabulary {chosen.name} has no words in that language.",
             remedy=f"Take one of {', '.join(chosen.languages)}.",
+            field="language",
         )
     try:
         return replace(default, vocabulary=chosen, language=spoken)
     except SettingsError as error:
-        raise InputError(error.problem, remedy=error.remedy) from None
+        raise InputError(error.problem, remedy=error.remedy, field="language") from None
 
 
 def with_labels(rows: pl.DataFrame, wording: Wording, *, with_plays: bool = False) -> pl.DataFrame:

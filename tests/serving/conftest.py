@@ -13,7 +13,7 @@ from features.settings import load_settings
 from features.snapshot import to_day
 from serving.batch import Publication, publish_scores, score_base
 from serving.state import ServingState, open_store
-from serving.store import ScoreStore, sqlite_url
+from serving.store.score_store import ScoreStore, sqlite_url
 from tests.serving.local_client import build_client
 from tests.serving.score_rows import WORDING
 from tests.serving.visited_shop import EARLIER, add_visitors, visited_settings

@@ -2,7 +2,7 @@
 
 from starlette.testclient import TestClient
 
-from serving.api import build_app
+from serving.http.api import build_app
 from serving.state import LiveState, ServingState
 
 

@@ -17,7 +17,7 @@ from serving.columns import PROSPECT_SCHEMA, SCORE_SCHEMA
 from serving.lifecycle_map import build_lifecycle_map
 from serving.reports import LIFECYCLE_MAP, METRIC_SHEET, RFM, SEGMENTS, VALUE_SPREAD
 from serving.rfm_grid import build_rfm_grid
-from serving.store import RunInfo, ScoreStore
+from serving.store.score_store import RunInfo, ScoreStore
 from tests.histories import SHOP_RULE
 
 WORDING = Wording(load_shipped_vocabulary("lifestage"), "en")
@@ -33,6 +33,7 @@ def build_row(customer_id: str, **changes: Any) -> dict[str, Any]:
         "as_of": "1998-01-01",
         "horizon_days": 90,
         "model_version": "v1",
+        "catalogue_hash": "c1",
         "stage": "repeat",
         "stage_since": "1997-10-01",
         "p_churn": 0.25,
@@ -85,6 +86,7 @@ def build_prospect(person_id: str, **changes: Any) -> dict[str, Any]:
         "as_of": "1998-01-01",
         "horizon_days": 90,
         "model_version": "v1",
+        "catalogue_hash": "c1",
         "stage": "prospect_cold",
         "stage_since": "1997-12-01",
         "p_first_purchase": 0.25,

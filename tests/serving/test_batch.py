@@ -6,7 +6,7 @@ import pytest
 
 from features.errors import ServingError, SettingsError
 from serving.batch import publish_scores, write_frame
-from serving.store import RunInfo, ScoreStore
+from serving.store.score_store import RunInfo, ScoreStore
 from serving.wording import with_labels
 from tests.serving.score_rows import WORDING, build_customers, build_frame, build_publication, build_row
 

@@ -11,7 +11,7 @@ from features.settings import load_settings
 from features.table import FEATURES
 from serving.data_report import render_data_report, write_data_report
 from serving.data_words import event_parts, find_support, order_lines, order_parts, share, word_needs
-from tests.serving.test_pages import Outline
+from tests.serving.http.test_pages import Outline
 
 SECRET = "s3cret"  # noqa: S105  # stands for whatever a customer's cell may hold
 ORDERS = f"""customer_id,ordered_at,amount,channel

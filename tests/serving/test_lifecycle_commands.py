@@ -18,7 +18,7 @@ from features.lifecycle.vocabularies import SHIPPED, Wording, load_shipped_vocab
 from features.snapshot import Snapshot, to_day
 from serving import terminal
 from serving.batch import Publication
-from serving.store import ScoreStore
+from serving.store.score_store import ScoreStore
 from tests.command_line import Outcome, Run, assert_refused, run_main
 from tests.serving.own_words import write_plays, write_vocabulary
 from tests.serving.svg import read_svg

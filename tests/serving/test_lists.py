@@ -8,7 +8,7 @@ import pytest
 from features.errors import InputError, ServingError
 from serving.columns import SCORE_COLUMNS
 from serving.lists import at_risk_csv, load_at_risk
-from serving.store import AtRiskFilters, RunInfo, ScoreStore
+from serving.store.score_store import AtRiskFilters, RunInfo, ScoreStore
 from tests.serving.score_rows import COMMON_ERROR, WORDING, build_customers, build_frame, build_row, publish_rows
 
 _AFTER_STAGE = SCORE_COLUMNS.index("stage") + 1

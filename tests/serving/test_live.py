@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 from datetime import date
@@ -11,10 +12,12 @@ from starlette.testclient import TestClient
 
 from features.records import Records
 from features.snapshot import to_date
+from serving.environment import HOME_VARIABLE, INSECURE_LOCAL_VARIABLE
+from serving.http.bodies import NDJSON
 from serving.live import NO_ORDER
 from serving.schemas import Score
 from serving.scoring import score_records
-from serving.state import HOME_VARIABLE, INSECURE_LOCAL_VARIABLE, ServingState, open_state
+from serving.state import ServingState, open_state
 from tests.serving.local_client import build_client
 from tests.serving.score_rows import WORDING
 from training.bundle import Bundle
@@ -97,14 +100,27 @@ def test_refund(client: TestClient) -> None:
 
 def test_bad_rows(client: TestClient) -> None:
     """What can only be seen from several rows, or of a type of event, is refused with its place and without an echo."""
+    fine = {"customer_id": "before", "orders": [{"ordered_at": "1998-01-01", "amount": 1}] * 3}
     huge = [{"ordered_at": "1998-01-01", "amount": 1e9}] * 9_300
+    early = [*fine["orders"], {"ordered_at": "1970-01-01T00:00:00+14:00", "amount": 1}]
     cost = [{"occurred_at": "1998-01-01", "event_type": "marketing_cost", "channel": "alice@example.org"}]
-    for told, customer in (("sum to more than", {"orders": huge}), ("Event 1", {"orders": [], "events": cost})):
-        body = {"as_of": "1998-04-01", "customers": [{"customer_id": "alice@example.org", **customer}]}
-        answer = client.post("/v1/score", json=body)
+    blank = [{"occurred_at": "1998-01-01", "event_type": " "}]
+    for told, field, customer in (
+        ("sum to more than", "orders", {"orders": huge}),
+        ("Order 4: ", "orders[3].ordered_at", {"orders": early}),
+        ("Event 1: ", "events[0].value", {"orders": [], "events": cost}),
+        ("Event 1: ", "events[0].event_type", {"orders": [], "events": blank}),
+    ):
+        customers = [fine, {"customer_id": "alice@example.org", **customer}]
+        answer = client.post("/v1/score", json={"as_of": "1998-04-01", "customers": customers})
         assert answer.status_code == 422
         assert told in answer.json()["detail"]
-        assert "alice" not in answer.text
+        assert [error["field"] for error in answer.json()["errors"]] == [f"customers[1].{field}"]
+        lines = "\n\n".join(map(json.dumps, customers))
+        in_lines = {"Content-Type": NDJSON}
+        of_lines = client.post("/v1/score?as_of=1998-04-01", content=lines, headers=in_lines)
+        assert [error["field"] for error in of_lines.json()["errors"]] == [f"line 3: {field}"]
+        assert "alice" not in answer.text + of_lines.text
 
 
 def test_later_orders(client: TestClient, cdnow_orders: pl.DataFrame) -> None:
@@ -126,7 +142,8 @@ def test_not_scored(client: TestClient, cdnow_orders: pl.DataFrame) -> None:
     answer = post(client, request)
     assert [score["customer_id"] for score in answer["scores"]] == ["cdnow-0001"]
     assert answer["not_scored"] == [
-        {"customer_id": customer_id, "reason": NO_ORDER} for customer_id in ("nothing yet", "later")
+        {"customer_id": customer_id, "as_of": "1998-04-01", "reason": NO_ORDER}
+        for customer_id in ("nothing yet", "later")
     ]
 
 
@@ -162,11 +179,17 @@ def test_request_limits(state: ServingState, bundle: Bundle) -> None:
     three_orders = [{"customer_id": "a", "orders": [order] * 3}]
     event = {"occurred_at": "1998-01-01", "event_type": "visit"}
     three_events = [{"customer_id": "a", "orders": [order], "events": [event] * 3}]
-    refused = ((two_customers, "at most 1 "), (three_orders, "at most 2 "), (three_events, "at most 2 "))
-    for customers, allowed in refused:
+    refused = (
+        (two_customers, "customers", "at most 1 "),
+        (three_orders, "customers[0].orders", "at most 2 "),
+        (three_events, "customers[0].events", "at most 2 "),
+    )
+    for customers, field, allowed in refused:
         answer = client.post("/v1/score", json={"as_of": "1998-04-01", "customers": customers})
         assert answer.status_code == 422
-        assert allowed in answer.json()["detail"]
+        [error] = answer.json()["errors"]
+        assert error["field"] == field
+        assert allowed in error["remedy"]
 
 
 def test_ready(client: TestClient) -> None:

@@ -31,7 +31,6 @@ CODE = """
     from pathlib import Path
     import serving.service
     from features.lifecycle.vocabularies import load_wording
-    from features.settings import load_settings
     from serving.live import score_request
     from serving.schemas import ScoreRequest
     from training.bundle import load_bundle
@@ -39,7 +38,7 @@ CODE = """
     orders = [{"ordered_at": "1997-01-04", "amount": 29.33}, {"ordered_at": "1997-03-22", "amount": 29.73}]
     body = {"as_of": "1998-04-01", "customers": [{"customer_id": "a", "orders": orders}]}
     bundle, request = load_bundle(Path(sys.argv[1])), ScoreRequest.model_validate_json(json.dumps(body))
-    answer = score_request(bundle, request, settings=load_settings().serving, wording=load_wording())
+    answer = score_request(bundle, request, wording=load_wording())
     print(json.dumps({"scores": len(answer.scores), "modules": sorted(sys.modules)}))
 """
 

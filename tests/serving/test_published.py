@@ -25,7 +25,7 @@ from serving.published import (
     prospect_frame,
     published_run,
 )
-from serving.store import RunInfo, ScoreStore
+from serving.store.score_store import RunInfo, ScoreStore
 from tests.serving.score_rows import (
     WORDING,
     build_customers,

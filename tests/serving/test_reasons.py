@@ -12,7 +12,6 @@ import pytest
 from rich.console import Console
 
 from features.records import Records
-from features.settings import load_settings
 from features.snapshot import to_date
 from serving import terminal
 from serving.answers import tell_at_risk
@@ -21,7 +20,7 @@ from serving.live import score_request
 from serving.reasons import SEPARATOR, load_reason_words, pack_reasons, tell_reasons, with_reason_texts
 from serving.schemas import Score, ScoreReason, ScoreRequest
 from serving.scoring import score_records, score_whole
-from serving.store import ScoreStore
+from serving.store.score_store import ScoreStore
 from tests.serving.score_rows import WORDING, build_frame, build_row, publish_rows
 from tests.serving.test_batch import PUBLISHED_AT
 from training.bundle import Bundle
@@ -200,8 +199,7 @@ def test_request_is_batch(bundle: Bundle, scores: pl.DataFrame, cdnow_orders: pl
         for one in asked
     ]
     request = ScoreRequest.model_validate({"as_of": to_date(end_day).isoformat(), "customers": customers})
-    settings = load_settings(overrides={"serving": {"max_reason_customers": 0}}).serving
-    answer = score_request(bundle, request, settings=settings, wording=WORDING)
+    answer = score_request(bundle, request, wording=WORDING)
     batch = {row["customer_id"]: row for row in scores.iter_rows(named=True)}
     assert [score.reasons for score in answer.scores] == [Score.from_row(batch[one], WORDING).reasons for one in asked]
     for score in answer.scores:

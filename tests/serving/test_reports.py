@@ -14,10 +14,10 @@ from features.snapshot import to_day
 from serving.batch import Publication, score_base
 from serving.lifecycle_map import LifecycleMap
 from serving.published import load_metric_sheet, load_segmentation, load_stage_map
-from serving.reports import LIFECYCLE_MAP, METRIC_SHEET, RFM, SEGMENTS, VALUE_SPREAD
+from serving.reports import FLAGS, LIFECYCLE_MAP, METRIC_SHEET, RFM, SEGMENTS, VALUE_SPREAD
 from serving.rfm_grid import RfmGrid
 from serving.scoring import score_prospects
-from serving.store import ScoreStore
+from serving.store.score_store import ScoreStore
 from tests.histories import exact_bytes
 from tests.serving.visited_shop import EARLIER, visited_settings
 from tests.whole_shop import AS_OF, FIRST_DAY, WholeShop
@@ -41,7 +41,7 @@ def grid(newer: Publication) -> RfmGrid:
 def test_stored(visited_store: ScoreStore, visited_bundle: Bundle, publications: Runs) -> None:
     """What is read from the store is what was built, after a way through JSON."""
     reports = publications[1].reports
-    assert set(reports) == {LIFECYCLE_MAP, RFM, VALUE_SPREAD, SEGMENTS, METRIC_SHEET}
+    assert set(reports) == {LIFECYCLE_MAP, RFM, VALUE_SPREAD, FLAGS, SEGMENTS, METRIC_SHEET}
     assert reports[RFM] == {"bins": 5}
     spread = visited_bundle.model.process.spread
     assert reports[VALUE_SPREAD] == {"common_error": spread.common_error, "interval_coverage": 0.8}

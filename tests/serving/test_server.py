@@ -106,7 +106,7 @@ def test_over_http(empty_server: tuple[str, Path]) -> None:
     assert httpx.get(f"{url}/livez").status_code == 200
     for method, path, status in [
         ("GET", "/readyz", 503),
-        ("GET", "/v1/stages", 503),
+        ("GET", "/v1/stages", 404),
         ("GET", "/v1/nothing", 404),
         ("GET", "/schema.json", 404),
         ("GET", "/docs.json", 404),
@@ -141,7 +141,7 @@ def test_no_customer_data(empty_server: tuple[str, Path]) -> None:
     metrics = httpx.get(f"{url}/metrics")
 
     assert metrics.headers["content-type"].startswith("text/plain")
-    assert 'endpoint="/v1/scores"' in metrics.text
+    assert 'route="/v1/scores"' in metrics.text
     assert "alice" not in metrics.text
     assert "alice" not in log_path(home).read_text(encoding="utf-8")
 

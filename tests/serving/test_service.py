@@ -11,11 +11,11 @@ import pytest
 from features.intake.shop import read_shop
 from features.settings import load_settings
 from features.snapshot import to_date
+from serving.access.keys import create_key, keys_path
 from serving.batch import Publication, publish_scores, score_base
-from serving.keys import create_key
 from serving.server import log_path, running_server
-from serving.state import keys_path, open_store
-from serving.store import RunInfo
+from serving.state import open_store
+from serving.store.score_store import RunInfo
 from tests.serving.score_rows import WORDING
 from training.bundle import Bundle
 
@@ -107,7 +107,7 @@ def test_new_run(client: httpx.Client, home: Path, publication: Publication) -> 
     before = client.get("/v1/stages").json()["run"]["run_id"]
     run = publish(home, publication)
     assert client.get("/v1/stages").json()["run"]["run_id"] == run.run_id > before
-    assert client.get("/v1/changes").status_code == 503
+    assert client.get("/v1/changes").status_code == 404
 
 
 def test_callers_at_once(client: httpx.Client) -> None:

@@ -14,7 +14,7 @@ from features.settings import load_settings
 from features.table import FEATURES
 from serving import terminal
 from serving.schemas import AtRiskPage, ListTotals, PublishedRun, Score
-from serving.store import RunInfo
+from serving.store.score_store import RunInfo
 from tests.serving.score_rows import WORDING, build_customers
 from tests.serving.test_data_report import EVENTS, ORDERS, SECRET, read_files
 from training.evaluation.findings import Finding, pool
@@ -254,7 +254,7 @@ def test_ladder_folded(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
 )
 def test_at_risk(monkeypatch: pytest.MonkeyPatch, language: str, expected: tuple[str, ...], columns: int) -> None:
     """The list's own words are of the language asked for, or English, and nothing of it is cut."""
-    rows, run = build_customers(2).rows(named=True), RunInfo(1, "1998-01-01", 90, "v1", 2, "1998-01-02")
+    rows, run = build_customers(2).rows(named=True), RunInfo(1, "1998-01-01", 90, "v1", "c1", 2, "1998-01-02")
     wording = replace(WORDING, language="fr" if language == "fr" else "en")
     sums = {"historic_value": 200.0, "clv_12m": 240.0, "clv_12m_low": 120.0, "clv_12m_high": 400.0}
     page = AtRiskPage(

@@ -1,0 +1,1 @@
+"""The HTTP interface: what every request passes, and the routes."""
