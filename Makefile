@@ -53,7 +53,7 @@ check: .venv/.dev ## format, lint, types and layers: what CI checks before the t
 	@$(bin)/lint-imports --cache-dir .cache/import-linter
 
 test: .venv/.dev ## the tests; ARGS="-m 'not slow'" for the quick ones
-	@POLARS_MAX_THREADS=1 $(bin)/python -m pytest -n auto --dist loadfile $(ARGS) # a worker keeps a core busy as it is
+	@POLARS_MAX_THREADS=1 $(bin)/python -m pytest -n $$((2 * $$(getconf _NPROCESSORS_ONLN))) --dist loadfile $(ARGS) # many tests wait for servers
 
 bench: .venv/.dev ## the benchmarks; they print ratios and judge nothing
 	@$(bin)/python -m tests.bench $(ARGS)

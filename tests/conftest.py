@@ -14,6 +14,7 @@ from features.intake.shop import Shop
 from features.records import Records
 from features.settings import Settings, load_settings
 from features.snapshot import to_day
+from tests.postgres import running_postgres
 from tests.tiny_model import train_model, write_model
 from tests.whole_shop import AS_OF, TIMEZONE, WholeShop, make_up_shop, whole_settings
 from training.bundle import Bundle, load_bundle
@@ -89,3 +90,10 @@ def whole_bundle(whole_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> 
     model = train_model(whole_shop.records, cutoff_day=to_day(AS_OF), settings=whole_settings())
     folder = tmp_path_factory.mktemp("whole-bundle")
     return load_bundle(write_model(folder, model, cutoff_day=to_day(AS_OF), timezone=TIMEZONE))
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of a real PostgreSQL server that a session shares; its user may do anything."""
+    with running_postgres() as url:
+        yield url

@@ -27,7 +27,7 @@ from features.table import FEATURES
 from serving.columns import COLUMNS
 from serving.scoring import FLAGS
 from serving.state import ServingState
-from serving.store import ScoreStore, sqlite_url
+from serving.store.score_store import ScoreStore, sqlite_url
 from serving.wording import build_wording
 from training.bundle import Bundle
 from training.evaluation.ladder import OURS, RUNGS
@@ -36,8 +36,9 @@ ROOT = Path(__file__).resolve().parent.parent
 README, CONTRIBUTING, GLOSSARY, EVALUATION = "README.md", "CONTRIBUTING.md", "GLOSSARY.md", "docs/evaluation.md"
 PAPERS = (
     *(README, CONTRIBUTING, GLOSSARY, "CHANGELOG.md", "experiments/README.md", EVALUATION),
-    *("docs/data.md", "docs/features.md", "docs/vocabularies.md", "docs/segments.md", "docs/metrics.md"),
+    *("docs/api.md", "docs/data.md", "docs/features.md", "docs/vocabularies.md", "docs/segments.md", "docs/metrics.md"),
     *("docs/history.md", "docs/value.md", "docs/churn.md", "docs/reasons.md"),
+    *("docs/store.md", "docs/people.md", "docs/security.md", "docs/deployment.md"),
 )
 
 _GENERATED = re.compile(r"(?<=<!-- generated )(\w+)( -->\n)(.*?)(?=<!-- end -->)", re.DOTALL)
@@ -185,7 +186,8 @@ def _least(name: str) -> list[str]:
     """Return what a command takes at least, for sentences that only name it."""
     orders = ["--orders", "orders.csv"] if name in {"validate", "train", "backtest", "score", "history"} else []
     as_of = ["--as-of", "2026-07-01"] if name in {"score", "history"} else []
-    return [*orders, *as_of, *(["crm"] if name == "keys" else [])]
+    person = ["--customer-id", "c-17"] if name in {"erase", "object"} else []
+    return [*orders, *as_of, *person, *(["crm"] if name == "keys" else [])]
 
 
 def test_every_command() -> None:

@@ -24,13 +24,14 @@ from features.lifecycle.stages import PROSPECT_STAGES
 from features.lifecycle.vocabularies import load_wording
 from features.records import Records
 from features.snapshot import to_day
+from serving.access.audit import AuditLog
 from serving.columns import SCORE_COLUMNS
 from serving.reasons import tell_reasons
 from serving.schemas import Score
 from serving.scoring import score_records
 from serving.server import log_path, running_server
 from serving.state import open_store
-from serving.store import AtRiskFilters
+from serving.store.score_store import AtRiskFilters
 from training.bundle import Bundle, load_bundle
 from training.promotion.champion import bundles_folder, read_champion
 
@@ -200,6 +201,8 @@ def test_every_command(shop: Shop) -> None:
     assert MARK not in (shop.folder / "report.html").read_text(encoding="utf-8")
     assert f"Challenger: {version}" in said["train"]
     assert f"Promoted: {version}" in said["promote"]
+    acts = [(entry.actor, entry.act) for entry in AuditLog(shop.home / "audit.jsonl").entries()]
+    assert acts[:2] == [("command line", "promote"), ("command line", "key_created")]
     assert "champion" in said["models"]
     assert f"{shop.scores.height:,} customers scored as of 1998-07-01" in said["score"]
     assert said["at-risk"] == "50 customers written to at_risk.csv."
@@ -378,7 +381,7 @@ def test_stored_score(shop: Shop, client: httpx.Client) -> None:
     stored = stored_rows(shop)
     for name in shop.scores["customer_id"].sample(10, seed=4):
         found = client.get("/v1/scores", params={"customer_id": name})
-        assert found.json() == Score.from_row(stored[name], WORDING).model_dump(mode="json")
+        assert found.json() == Score.from_row(stored[name], WORDING, run_id=1).model_dump(mode="json")
     absent = client.get("/v1/scores", params={"customer_id": f"{MARK}nobody"})
     assert absent.status_code == 404
     assert_problem(absent)
@@ -511,7 +514,7 @@ def test_no_customer_outside_the_store(shop: Shop, client: httpx.Client) -> None
     client.get(f"/v1/scores/{MARK}0003")
     metrics = client.get("/metrics")
     assert metrics.status_code == 200
-    assert 'endpoint="/v1/scores"' in metrics.text
+    assert 'route="/v1/scores"' in metrics.text
     assert MARK not in metrics.text
     assert log_path(shop.home).is_file()
     files = [file for file in shop.home.rglob("*") if file.is_file() and not file.name.startswith("scores.db")]

@@ -19,7 +19,7 @@ import pytest
 
 from features.catalogue import GROUPS
 from features.table import FEATURE_NAMES
-from serving.store import ScoreStore, sqlite_url
+from serving.store.score_store import ScoreStore, sqlite_url
 from tests.command_line import Outcome, Run, assert_refused, run_main, single_spaced
 from training.promotion.champion import bundles_folder
 
@@ -43,6 +43,9 @@ COMMANDS = (
     "changes",
     "history",
     "keys",
+    "erase",
+    "object",
+    "objections",
     "serve",
 )
 SECRET = "s3cret"  # noqa: S105  # stands for whatever a customer's cell may hold

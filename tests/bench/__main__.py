@@ -17,9 +17,15 @@ seconds cannot. Only a machine that does nothing else gives ratios worth quoting
                customer as its users do; a fit of counted cells against that of rows; and what all other outputs of
                the value engine add. Log-likelihoods by the same formula.
     scoring    From order file to published scores against the bare LightGBM predictions of the same rows.
+    store      Publication to SQLite and to PostgreSQL against the driver's own bulk load of the same rows into a table
+               without any index; a score by its id, and pages of the list, against bare reads of as many rows by
+               their key.
     http       32 connections, each with one request under way, against a bare Starlette that echoes the scoring
-               request's body. The client shares the machine: a "client busy" near 100 % means that it, not the
-               server, set the limit, and the ratio flatters us.
+               request's body, in one process; ours with one worker (w.), and with one per core. The client shares
+               the machine: a "client busy" near 100 % means that it, not the server, set the limit, and the ratio
+               flatters us.
+    startup    From the command to readiness, and what each worker holds in memory: all that is resident, and its own
+               share of it (Linux), beside the bare Starlette.
 """
 
 import argparse
@@ -28,7 +34,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from features.settings import load_settings
-from tests.bench import feature_table, purchase_process, scoring, service
+from tests.bench import feature_table, purchase_process, scoring, service, startup, store
 from tests.bench.table import Row, print_table, say
 from tests.bench.workspace import Workspace
 
@@ -36,7 +42,9 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Row]]] = {
     "features": feature_table.run,
     "process": purchase_process.run,
     "scoring": scoring.run,
+    "store": store.run,
     "http": service.run,
+    "startup": startup.run,
 }
 
 

@@ -11,7 +11,7 @@ from features.records import Records
 from features.settings import load_settings
 from serving.scoring import score_whole
 from serving.state import open_store
-from serving.store import RunInfo
+from serving.store.score_store import RunInfo
 from tests.bench.orders import CUTOFF_DAY
 from tests.bench.table import Row, race, say, timed
 from tests.bench.workspace import NOW, Workspace

@@ -1,6 +1,7 @@
 """The service over HTTP against a bare echo, by turns."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,19 +30,22 @@ _WARM_UP_SECONDS = 1.0
 
 
 def run(workspace: Workspace) -> list[Row]:
-    """Measure throughput and the slowest hundredth of scoring and of reading stored scores."""
+    """Measure throughput and the slowest hundredth of scoring and of reading stored scores, by one worker and more."""
     n_stored, bodies = _ensure_published(workspace), [_score_body(number) for number in range(_N_REQUESTS)]
     requests = {
         "echo": [build_request("POST", "/", body) for body in bodies],
         "POST /v1/score": [build_request("POST", "/v1/score", body) for body in bodies],
         "GET /v1/scores": [build_request("GET", path) for path in _stored_paths(n_stored)],
     }
-    with _running_echo() as echo_port, running_server(workspace.home, insecure_local=True) as url:
-        own_port = urlsplit(url).port
-        assert own_port is not None
-        ports = {name: echo_port if name == "echo" else own_port for name in requests}
-        loads = _take_turns(requests, ports, workspace.seconds)
-    return _rows(loads, n_stored)
+    rows: list[Row] = []
+    for workers in sorted({1, os.cpu_count() or 1}):
+        say(f"  {workers} worker{'s' if workers > 1 else ''}:")
+        with _running_echo() as echo_port, running_server(workspace.home, insecure_local=True, workers=workers) as url:
+            own_port = urlsplit(url).port
+            assert own_port is not None
+            ports = {name: echo_port if name == "echo" else own_port for name in requests}
+            rows += _rows(_take_turns(requests, ports, workspace.seconds), n_stored, workers)
+    return rows
 
 
 def _take_turns(requests: dict[str, list[bytes]], ports: dict[str, int], seconds: float) -> dict[str, Load]:
@@ -57,9 +61,10 @@ def _take_turns(requests: dict[str, list[bytes]], ports: dict[str, int], seconds
     return loads
 
 
-def _rows(loads: dict[str, Load], n_stored: int) -> list[Row]:
+def _rows(loads: dict[str, Load], n_stored: int, workers: int) -> list[Row]:
     echo, score, stored = loads.values()
-    work, lookup = f"POST /v1/score, {ORDERS_PER_REQUEST} orders", f"GET /v1/scores, {n_stored:,} stored"
+    work = f"POST /v1/score, {ORDERS_PER_REQUEST} orders, {workers} w."
+    lookup = f"GET /v1/scores, {n_stored:,} stored, {workers} w."
     return [
         Row(work, score.throughput, "Starlette echo", echo.throughput, "/s", "≥ 0.4"),
         Row("  p99", score.p99_ms, "Starlette echo", echo.p99_ms, "ms", "≤ 5"),
