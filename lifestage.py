@@ -20,6 +20,7 @@ from features.errors import (
     LifestageError,
     ModelError,
     PromotionRefusedError,
+    ServingError,
     SettingsError,
 )
 from features.lifecycle.segments import SIZES
@@ -29,10 +30,13 @@ from features.snapshot import to_day
 from serving import terminal
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
     from features.intake.shop import Shop
     from features.lifecycle.vocabularies import Wording
+    from serving.access.audit import AuditEntry
     from serving.schemas import StageMap
-    from serving.store import ScoreStore
+    from serving.store.score_store import RunInfo, ScoreStore
     from training.bundle import Bundle
     from training.suggestion import HorizonSuggestion
 
@@ -142,8 +146,8 @@ def demo(home: Home = Path(_DEFAULT_HOME)) -> None:
         as_of = date(1998, 7, 1)
         _score(shop, _champion(home), home=home, settings=settings, as_of=as_of, wording=wording, out=None)
     terminal.print_note("Everyone in this log joined in early 1997: nobody is new any more, and most are long lost.")
-    with open_store(home) as store:
-        _print_stages(store, wording)
+    with open_store(home, settings.serving.store_url) as opened, opened.at_one_moment() as store:
+        _print_stages(store, wording, home=home)
         terminal.print_heading("5  The ten customers most worth saving")
         page = load_at_risk(store, limit=_TOP)
         terminal.print_at_risk(tell_at_risk(page, wording), language=wording.language)
@@ -341,7 +345,8 @@ def rollback(home: Home = Path(_DEFAULT_HOME)) -> None:
     from training.promotion.promote import roll_back
 
     promotion = roll_back(home, at=_now().isoformat())
-    terminal.out.print(f"{promotion.version} serves again. A running service reads it when it restarts.")
+    _audit(home, "rollback", version=promotion.version)
+    terminal.out.print(f"{promotion.version} serves again. A running service takes it within seconds.")
 
 
 @app.command()
@@ -381,8 +386,8 @@ def score(
     champion, wording = _champion(home), _wording(settings, vocabulary, language)
     with _shop(orders, events, settings, home=home) as shop:
         _score(shop, champion, home=home, settings=settings, as_of=as_of.date(), wording=wording, out=out)
-    with open_store(home) as store:
-        _print_stages(store, wording)
+    with open_store(home, settings.serving.store_url) as opened, opened.at_one_moment() as store:
+        _print_stages(store, wording, home=home)
 
 
 @app.command(name="at-risk")
@@ -405,10 +410,11 @@ def at_risk(
     from serving.lists import at_risk_frame, load_at_risk
     from serving.published import wording_of_run
     from serving.state import open_published
-    from serving.store import AtRiskFilters
+    from serving.store.score_store import AtRiskFilters
 
-    wording = _wording(_settings(config), vocabulary, language)
-    with open_published(home) as store:
+    settings = _settings(config)
+    wording = _wording(settings, vocabulary, language)
+    with open_published(home, settings.serving.store_url) as opened, opened.at_one_moment() as store:
         filters = AtRiskFilters(stage=stage, size=size, min_p_churn=min_p_churn)
         page = load_at_risk(store, limit=limit, filters=filters)
         wording = wording_of_run(store, page.run, wording)
@@ -416,6 +422,7 @@ def at_risk(
         terminal.print_at_risk(tell_at_risk(page, wording), language=wording.language)
     else:
         write_frame(at_risk_frame(page, wording), out)
+        _keep_track(out, "at-risk", home=home)
         terminal.out.print(f"{len(page.rows)} customers written to {out}.")
 
 
@@ -434,14 +441,15 @@ def stages(
     from serving.published import load_stage_map
     from serving.state import open_published
 
-    wording = _wording(_settings(config), vocabulary, language)
-    with open_published(home) as store:
+    settings = _settings(config)
+    wording = _wording(settings, vocabulary, language)
+    with open_published(home, settings.serving.store_url) as opened, opened.at_one_moment() as store:
         if svg is not None:
             _write(draw_stages(load_stage_map(store), wording), svg, endings=(".svg",))
         elif json_file is not None:
-            _write(_told_stages(store, wording).model_dump_json(indent=1) + "\n", json_file)
+            _write(_told_stages(store, wording, home=home).model_dump_json(indent=1) + "\n", json_file)
         else:
-            _print_stages(store, wording, with_plays=plays)
+            _print_stages(store, wording, home=home, with_plays=plays)
 
 
 @app.command()
@@ -460,12 +468,13 @@ def segments(
 
     settings = _settings(config)
     wording, groups = _wording(settings, None, language), settings.lifecycle.rfm_groups
-    with open_published(home) as store:
+    with open_published(home, settings.serving.store_url) as opened, opened.at_one_moment() as store:
         segmentation = load_segmentation(store)
+        flags = _flags_of(store, segmentation.run, home=home)
     if svg is not None:
         _write(draw_segments(segmentation, groups=groups, language=wording.language), svg, endings=(".svg",))
         return
-    told = tell_segments(segmentation, wording, groups=groups)
+    told = tell_segments(segmentation, wording, groups=groups, flags=flags)
     if json_file is not None:
         _write(told.model_dump_json(indent=1) + "\n", json_file)
     else:
@@ -491,15 +500,17 @@ def metrics(
     from serving.state import open_published
     from serving.terminal_maps import print_metrics
 
-    wording = _wording(_settings(config), vocabulary, language)
-    with open_published(home) as store:
+    settings = _settings(config)
+    wording = _wording(settings, vocabulary, language)
+    with open_published(home, settings.serving.store_url) as opened, opened.at_one_moment() as store:
         sheet = load_metric_sheet(store)
+        flags = _flags_of(store, sheet.run, home=home)
     rows = label_metrics(sheet.rows, wording)
     if out is not None:
         write_frame(rows, out)
         terminal.out.print(f"{rows.height} rows written to {out}.")
     elif json_file is not None:
-        _write(tell_metrics(sheet, wording).model_dump_json(indent=1) + "\n", json_file)
+        _write(tell_metrics(sheet, wording, flags=flags).model_dump_json(indent=1) + "\n", json_file)
     else:
         print_metrics(rows.filter(slice_kind=slice_.value), title=f"Metric sheet as of {sheet.run.as_of}")
 
@@ -521,13 +532,15 @@ def prospects(
     from serving.state import open_published
     from serving.terminal_maps import print_prospects
 
-    wording = _wording(_settings(config), vocabulary, language)
-    with open_published(home) as store:
+    settings = _settings(config)
+    wording = _wording(settings, vocabulary, language)
+    with open_published(home, settings.serving.store_url) as opened, opened.at_one_moment() as store:
         page = load_prospects(store, limit=limit, stage=stage)
     if out is None:
         print_prospects(tell_prospects(page, wording))
     else:
         write_frame(prospect_frame(page, wording), out)
+        _keep_track(out, "prospects", home=home)
         terminal.out.print(f"{len(page.rows)} prospects written to {out}.")
 
 
@@ -548,13 +561,15 @@ def changes(
     from serving.state import open_published
     from serving.terminal_maps import print_changes
 
-    wording = _wording(_settings(config), vocabulary, language)
-    with open_published(home) as store:
+    settings = _settings(config)
+    wording = _wording(settings, vocabulary, language)
+    with open_published(home, settings.serving.store_url) as opened, opened.at_one_moment() as store:
         page = load_changes(store, limit=limit, since_run=since_run)
     if out is None:
         print_changes(tell_changes(page, wording), {stage: wording.label(stage).text for stage in STAGES})
     else:
         write_frame(change_frame(page, wording), out)
+        _keep_track(out, "changes", home=home)
         terminal.out.print(f"{len(page.rows)} of {page.n_changes} changes written to {out}.")
 
 
@@ -607,6 +622,7 @@ def history(
             print_history(flows.iter_rows(named=True), title=f"Stages from {since.date()} to {as_of.date()}")
     if out is not None:
         write_frame(rows, out)
+        _keep_track(out, "history", home=home)
         terminal.out.print(f"{rows.height:,} rows written to {out}.")
     elif since is None:
         print_history(rows.iter_rows(named=True), title=f"Stages as of {as_of.date()}")
@@ -615,46 +631,193 @@ def history(
 @app.command()
 def keys(
     name: Annotated[str | None, typer.Argument(help="Who will use the key, such as crm; none lists the keys.")] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Remove the key of that name instead.")] = False,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="score|read|lists|admin",
+            help="What the key opens; repeat it for several. Without it: score, read and lists.",
+        ),
+    ] = None,
+    rotate: Annotated[
+        bool, typer.Option("--rotate", help="Create a second key of that name; the first works on.")
+    ] = False,
+    retire: Annotated[bool, typer.Option("--retire", help="Remove the older of the two keys of that name.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove all keys of that name.")] = False,
     home: Home = Path(_DEFAULT_HOME),
 ) -> None:
-    """Create an API key and show it, once; only its hash is kept. Without a name, list the keys."""
-    from serving.keys import create_key, load_keys, remove_key
-    from serving.state import keys_path
+    """Create an API key and show it, once; only its hash is kept. Without a name, list the keys.
 
+    Scopes: [bold]score[/bold] scores customers from the orders in a request; [bold]read[/bold] reads stored scores,
+    stages, metrics and the model card; [bold]lists[/bold] reads lists of customers; [bold]admin[/bold] does everything,
+    with reloading, erasing and objections. A running service follows at once.
+
+    To change a key without a gap: lifestage keys crm --rotate, give the new key to the CRM, then
+    lifestage keys crm --retire.
+    """
+    from serving.access.keys import (
+        DEFAULT_SCOPES,
+        create_key,
+        fingerprint,
+        keys_path,
+        load_keys,
+        remove_key,
+        retire_key,
+        rotate_key,
+        undone_on_failure,
+    )
+
+    path = keys_path(home)
+    if name is None and (rotate or retire or remove or scope):
+        raise SettingsError("Whose key?", remedy="Give the name, such as lifestage keys crm --rotate.")
     if name is None:
-        for stored in load_keys(keys_path(home)):
-            terminal.out.print(f"{stored.name}, created at {stored.created_at}", markup=False)
+        _list_keys(path)
         return
-    if remove:
-        remove_key(keys_path(home), name=name)
-        terminal.out.print(f"The key {name} is gone.")
+    if rotate + retire + remove + bool(scope) > 1:
+        raise SettingsError(
+            "--scope, --rotate, --retire and --remove do not go together.",
+            remedy="Give one of them; a second key has the scopes of the first.",
+        )
+    if retire or remove:
+        with undone_on_failure(path):
+            gone = [retire_key(path, name=name)] if retire else [*remove_key(path, name=name)]
+            _audit(home, "key_removed", name=name, keys=[key.fingerprint for key in gone])
+        terminal.out.print("The older key is gone." if retire else f"The key {name} is gone.", markup=False)
         return
-    key = create_key(keys_path(home), name=name, created_at=_now())
+    with undone_on_failure(path):
+        if rotate:
+            key = rotate_key(path, name=name, created_at=_now())
+        else:
+            key = create_key(path, name=name, scopes=scope or DEFAULT_SCOPES, created_at=_now())
+        scopes = next(stored.scopes for stored in load_keys(path) if stored.fingerprint == fingerprint(key))
+        _audit(home, "key_created", name=name, key=fingerprint(key), scopes=scopes)
     terminal.err.print("Keep it safe; it is not shown again. Send it as 'Authorization: Bearer KEY'.")
     terminal.write_stdout(key + "\n")
+
+
+@app.command()
+def audit(
+    verify: Annotated[bool, typer.Option("--verify", help="Check that no line was changed, moved or removed.")] = False,
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="HASH", help="With --verify: a hash that the log must hold, as a receipt tells it."),
+    ] = None,
+    last: Annotated[int, typer.Option(min=1, help="Rows of the list.")] = 20,
+    home: Home = Path(_DEFAULT_HOME),
+) -> None:
+    """List who did what to keys, people and models; or check that the log is as it was written.
+
+    Each line holds the hash of the line before it, so that a change breaks the chain. Whoever can write the file could
+    cut its end off: note the head that this command prints somewhere else, and give it to --verify --head.
+    """
+    from serving.access.audit import AuditLog, audit_path
+
+    log = AuditLog(audit_path(home))
+    verdict = log.verify(head)
+    if (verify or head is not None) and verdict.broken_line is not None:
+        raise ServingError(
+            f"The audit log is broken at line {verdict.broken_line}: {verdict.problem}",
+            remedy="Compare it with a backup: the lines before hold together, nothing from there on can be relied on.",
+        )
+    if not (verify or head is not None):
+        _list_acts([*log.entries()][-last:])
+    whole = "" if verdict.broken_line is None else " hold together; the next is broken: see --verify"
+    terminal.out.print(f"{verdict.n_entries} entries{whole}. Head: {verdict.head}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def erase(
+    customer_id: Annotated[str, typer.Option(help="The person's id, as it stands in the order files.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether you are sure.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the receipt as JSON.")] = False,
+    home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
+) -> None:
+    """Erase a person from every place that we keep, for good, and keep them out of later batches and trainings.
+
+    Your own order files stay as they are: erase the person there too. The receipt says what was done and what was not;
+    it is kept in the home folder, and names nobody. Run it again if it was cut short, or says that something is left.
+    """
+    from serving.access.keys import COMMAND_LINE
+    from serving.people.desk import open_desk
+    from serving.terminal_people import print_receipt
+
+    if not yes:
+        _confirm("Erase this person for good?")
+    with _open_any_store(home, _settings(config)) as store:
+        receipt = open_desk(home, store).erase(customer_id, actor=COMMAND_LINE, at=_now())
+    if json_:
+        terminal.write_stdout(receipt.model_dump_json(indent=1) + "\n")
+    else:
+        print_receipt(receipt, home)
+
+
+@app.command(name="object")
+def object_(
+    customer_id: Annotated[str, typer.Option(help="The person's id, as it stands in the order files.")],
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="The person objects no longer.")] = False,
+    home: Home = Path(_DEFAULT_HOME),
+    config: Config = None,
+) -> None:
+    """Record that a person objects: from now on they are in no list, no score and no training, until withdrawn."""
+    from serving.access.keys import COMMAND_LINE
+    from serving.people.desk import open_desk
+
+    with _open_any_store(home, _settings(config)) as store:
+        desk = open_desk(home, store)
+        if withdraw:
+            was_objecting = desk.withdraw_objection(customer_id, actor=COMMAND_LINE, at=_now())
+            told = "The objection is withdrawn." if was_objecting else "No objection of this person was on record."
+        else:
+            objection = desk.record_objection(customer_id, actor=COMMAND_LINE, at=_now())
+            told = f"On record since {objection.objected_at}; lifestage object --withdraw takes it back."
+    terminal.out.print(told)
+
+
+@app.command()
+def objections(home: Home = Path(_DEFAULT_HOME), config: Config = None) -> None:
+    """List who objects, by id; those who were erased are known by nothing that could be listed."""
+    from serving.people.desk import open_desk
+
+    with _open_any_store(home, _settings(config)) as store:
+        desk, cursor = open_desk(home, store), None
+        while True:
+            page = desk.list_objections(limit=1000, cursor=cursor)
+            for each in page.objections:
+                terminal.write_stdout(f"{each.customer_id}\t{each.objected_at}\n")
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+    terminal.err.print(f"Objections on record: {page.n_objections:,}.")
 
 
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that answer.")] = None,
     insecure_local: Annotated[
         bool, typer.Option("--insecure-local", help="Answer without keys, to this machine alone.")
     ] = False,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="Answer by https: a PEM file with the certificate and its chain.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, a PEM file without a passphrase.")] = None,
     home: Home = Path(_DEFAULT_HOME),
     config: Config = None,
 ) -> None:
     """Serve scores over HTTP, with pages for people at /."""
+    from serving.access.tls import choose_tls
     from serving.server import run_server
 
-    settings = _settings(config, serving={"host": host, "port": port}).serving
+    settings = _settings(config, serving={"host": host, "port": port, "workers": workers}).serving
     code = run_server(
         home,
         host=settings.host,
         port=settings.port,
         insecure_local=insecure_local,
         config=_config_path(config),
+        workers=settings.workers,
+        tls=choose_tls(tls_certificate, tls_key),
         on_ready=lambda url: terminal.out.print(f"Lifestage answers at {url} (Ctrl+C ends it)."),
     )
     raise typer.Exit(code)
@@ -706,9 +869,43 @@ def _shop(
             terminal.print_shop(shop, _keep_quarantine(shop, home))
         if not tolerate_all:
             refuse_bad_rows(shop, settings)
-        yield shop
+        yield _without_withheld(shop, settings, home=home, connection=connection)
     finally:
         connection.close()
+
+
+def _open_any_store(home: Path, settings: Settings) -> "ScoreStore":
+    """Open the store, made if there is none: people can be erased, and object, before anything is published."""
+    from serving.state import open_store
+
+    return open_store(home, settings.serving.store_url)
+
+
+def _confirm(question: str) -> None:
+    """Ask, where there is somebody to ask.
+
+    Raises:
+        SettingsError: If there is nobody.
+    """
+    if not sys.stdin.isatty():
+        raise SettingsError("There is no terminal on which to ask whether you are sure.", remedy="Add --yes.")
+    typer.confirm(question, abort=True)
+
+
+def _without_withheld(shop: "Shop", settings: Settings, *, home: Path, connection: "DuckDBPyConnection") -> "Shop":
+    """Leave out who objects or was erased, and say how many of them the files name."""
+    from serving.people.ledger import has_memory
+    from serving.people.withheld import leave_out, load_withheld
+    from serving.state import is_store_there, open_store
+
+    if not is_store_there(home, settings.serving.store_url) and not has_memory(home):
+        return shop
+    with open_store(home, settings.serving.store_url) as store:
+        withheld = load_withheld(home, store)
+    without, left_out = leave_out(shop, withheld, connection=connection)
+    if without is not shop:
+        terminal.print_note(str(left_out))
+    return without
 
 
 def _keep_quarantine(shop: "Shop", home: Path) -> list[Path]:
@@ -760,10 +957,11 @@ def _promote(home: Path, settings: Settings, *, force_reason: str | None = None)
             remedy="Train on more or cleaner history; the margins are [gate] in lifestage.toml. "
             'lifestage promote --force "WHY" overrules the gate, and leaves a mark.',
         )
+    _audit(home, "promote", version=verdict.manifest.version, is_forced=verdict.is_forced)
     if verdict.is_forced:
         terminal.print_note("Promoted by force: the model card says so, and what the gate had objected.")
     terminal.out.print(
-        f"Promoted: {verdict.manifest.version} serves from now on; a running service reads it when it restarts."
+        f"Promoted: {verdict.manifest.version} serves from now on; a running service takes it within seconds."
     )
 
 
@@ -778,9 +976,10 @@ def _score(
     out: Path | None,
 ) -> None:
     from serving.batch import publish_scores, score_base, scoring_notes
+    from serving.people.gate import build_guard
     from serving.state import open_store
 
-    with terminal.progress(2) as advance, open_store(home) as store:
+    with terminal.progress(2) as advance, open_store(home, settings.serving.store_url) as store:
         advance("scoring")
         publication = score_base(shop, champion, as_of=as_of, settings=settings)
         advance("publishing")
@@ -791,10 +990,62 @@ def _score(
             keep_runs=settings.serving.keep_runs,
             wording=replace(wording, rfm_bins=champion.model.segments.bins),
             out=out,
+            on_written=lambda path: _keep_track(path, "score", home=home),
+            guard=build_guard(home, store),
         )
     for note in scoring_notes(shop, champion.manifest, as_of=as_of):
         terminal.print_note(note)
     terminal.out.print(f"{run.n_customers:,} customers scored as of {run.as_of} over {run.horizon_days} days.")
+
+
+def _keep_track(path: Path, command: str, *, home: Path) -> None:
+    """Remember a file with people in it, so that an erasure reaches it too."""
+    from serving.people.exports import record_export
+
+    record_export(home, path, kind=command, at=_now())
+
+
+def _list_keys(path: Path) -> None:
+    from serving.access.keys import load_keys
+
+    stored = load_keys(path)
+    if not stored:
+        terminal.err.print("No keys yet: lifestage keys NAME creates one.")
+        return
+    terminal.print_records(
+        [
+            {"name": key.name, "key": key.fingerprint, "scopes": ", ".join(key.scopes), "created": key.created_at}
+            for key in stored
+        ],
+        title="Keys, by the beginning of their hash",
+    )
+
+
+def _list_acts(entries: list["AuditEntry"]) -> None:
+    if not entries:
+        terminal.err.print("No acts are on record yet.")
+        return
+    terminal.print_records(
+        [
+            {
+                "line": entry.number,
+                "at": entry.at[:19].replace("T", " "),
+                "actor": entry.actor,
+                "act": entry.act,
+                "detail": ", ".join(f"{name}: {value}" for name, value in entry.detail.items()),
+            }
+            for entry in entries
+        ],
+        title="Audit log, in UTC",
+    )
+
+
+def _audit(home: Path, act: str, **detail: object) -> None:
+    """Put an act on record; it was done, so that only its record can fail."""
+    from serving.access.audit import AuditLog, audit_path
+    from serving.access.keys import COMMAND_LINE
+
+    AuditLog(audit_path(home)).append(actor=COMMAND_LINE, act=act, detail=detail, at=_now())
 
 
 def _wording(settings: Settings, vocabulary: str | None = None, language: str | None = None) -> "Wording":
@@ -803,18 +1054,31 @@ def _wording(settings: Settings, vocabulary: str | None = None, language: str | 
     return build_wording(settings.lifecycle, vocabulary=vocabulary, language=language)
 
 
-def _told_stages(store: "ScoreStore", wording: "Wording") -> "StageMap":
+def _told_stages(store: "ScoreStore", wording: "Wording", *, home: Path) -> "StageMap":
     from serving.answers import tell_stages
     from serving.published import load_stage_map, wording_of_run
 
     stage_map = load_stage_map(store)
-    return tell_stages(stage_map, store.totals(stage_map.run), wording_of_run(store, stage_map.run, wording))
+    words, flags = wording_of_run(store, stage_map.run, wording), _flags_of(store, stage_map.run, home=home)
+    return tell_stages(stage_map, store.totals(stage_map.run), words, flags=flags)
 
 
-def _print_stages(store: "ScoreStore", wording: "Wording", *, with_plays: bool = False) -> None:
+def _flags_of(store: "ScoreStore", run: "RunInfo", *, home: Path) -> list[str]:
+    """Return what to know about all answers from a run today, as the service tells it."""
+    from serving.published import flag_run
+    from training.promotion.champion import read_champion
+
+    try:
+        champion = read_champion(home).name
+    except ModelError:
+        champion = None
+    return flag_run(store, run, today=_now().date(), champion=champion)
+
+
+def _print_stages(store: "ScoreStore", wording: "Wording", *, home: Path, with_plays: bool = False) -> None:
     from serving.terminal_maps import print_plays, print_stages
 
-    told = _told_stages(store, wording)
+    told = _told_stages(store, wording, home=home)
     print_stages(told)
     if with_plays:
         print_plays(told)
@@ -934,7 +1198,7 @@ def _now() -> datetime:
 
 
 def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds what is known of customers
     return folder
 
 
