@@ -10,14 +10,13 @@ from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.http.problems import build_problem, problem_response
+from serving.http.bodies import BODY_SECONDS, late_body
 
 AWAITED_BYTES = 65_536  # a longer body is read where it is limited
-AWAITED_SECONDS = 20.0
+AWAITED_SECONDS = BODY_SECONDS
 CLEARED_BYTES, CLEARED_SECONDS = 16_777_216, 1.0  # who sends more, or more slowly, is cut off
 
 _CLOSE = (b"connection", b"close")
-_LATE = f"The body had not arrived after {AWAITED_SECONDS:g} seconds."
 
 
 class Arrival:
@@ -41,7 +40,7 @@ class Arrival:
         body = _Body(receive)
         is_awaited = length is not None and length <= min(AWAITED_BYTES, self._max_body_bytes())
         if is_awaited and not await body.wait():
-            await problem_response(build_problem(408, detail=_LATE), {"Connection": "close"})(scope, receive, send)
+            await late_body(AWAITED_SECONDS)(scope, receive, send)
             return
 
         async def answer(message: Message) -> None:

@@ -66,8 +66,7 @@ class BodyGuard:
             async with asyncio.timeout(self._seconds):
                 body = await _read_at_most(receive, limit)
         except TimeoutError:
-            detail = f"The body had not arrived after {self._seconds:g} seconds."
-            return problem_response(build_problem(HTTPStatus.REQUEST_TIMEOUT, detail=detail), {"Connection": "close"})
+            return late_body(self._seconds)
         return _too_large(limit) if body is None else body
 
 
@@ -110,6 +109,12 @@ def _announces_body(headers: Headers) -> bool:
 def _too_large(limit: int) -> Response:
     detail = f"The body exceeds {limit} bytes."
     return problem_response(build_problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail=detail))
+
+
+def late_body(seconds: float) -> Response:
+    """Refuse a body that had not arrived after so many seconds; what may still come of it ends the connection."""
+    detail = f"The body had not arrived after {seconds:g} seconds."
+    return problem_response(build_problem(HTTPStatus.REQUEST_TIMEOUT, detail=detail), {"Connection": "close"})
 
 
 def replay_body(body: bytes, receive: Receive) -> Receive:

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from features.errors import InputError, LifestageError
+from features.lifecycle.vocabularies import Wording
 from serving import published
 from serving.batching import Batcher
 from serving.http.bodies import NDJSON
@@ -72,7 +73,7 @@ class _Question:
 
     state: ServingState
     request: ScoreRequest
-    words: Words
+    wording: Wording
     in_lines: bool
 
 
@@ -96,7 +97,7 @@ def add_scores(app: FastAPI, live: LiveState) -> None:
         question = _Question(
             state=state,
             request=await to_thread.run_sync(read, limiter=large) if is_long else read(),
-            words=query.words,
+            wording=query.words.choose(state),
             in_lines=wants(request, NDJSON, None),
         )
         _check_work(question)
@@ -164,14 +165,7 @@ def _answer_from(state: ServingState, questions: Sequence[_Question]) -> list[Re
     bundle = state.bundle
     ids = (customer.customer_id for question in questions for customer in question.request.customers)
     withheld = dict.fromkeys(find_withheld(state, ids), _WITHHELD)
-    worded: list[Asked | LifestageError] = []
-    for question in questions:
-        try:
-            worded.append(Asked(question.request, question.words.choose(state), withheld))
-        except LifestageError as error:  # a vocabulary that does not exist
-            worded.append(error)
-    scored = iter(score_requests(bundle, [asked for asked in worded if isinstance(asked, Asked)]))
-    told = [next(scored) if isinstance(asked, Asked) else asked for asked in worded]
+    told = score_requests(bundle, [Asked(question.request, question.wording, withheld) for question in questions])
     found = [score.p_churn for answer in told if isinstance(answer, ScoreResponse) for score in answer.scores]
     process_metrics().observe_scores(bundle.manifest.version, found)
     return [

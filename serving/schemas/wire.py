@@ -1,6 +1,7 @@
 """What all schemas share: how values are written, and in whose words they are told."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, TypeVar
@@ -33,10 +34,10 @@ _IN_RANGE = f"in the years {FIRST_DAY.year} to {LAST_DAY.year}"
 
 def read_date(value: Any) -> date:
     """Read a date as ISO 8601 writes it; pydantic itself would read 20260101 as seconds since 1970."""
-    if isinstance(value, str) and _ISO_DATE.fullmatch(value):
-        with suppress(ValueError):  # its words would repeat the value
-            return _in_range(date.fromisoformat(value))
-    raise ValueError(f"must be a date such as 2026-01-31, {_IN_RANGE}")
+    day = _read(date.fromisoformat, value) if isinstance(value, str) and _ISO_DATE.fullmatch(value) else None
+    if day is None:
+        raise ValueError(f"must be a date such as 2026-01-31, {_IN_RANGE}")
+    return day
 
 
 def _stripped(customer_id: str) -> str:
@@ -49,16 +50,19 @@ def _stripped(customer_id: str) -> str:
 
 def _moment(value: Any) -> datetime:
     """Read a time stamp; a date alone is its midnight."""
-    if isinstance(value, str) and _ISO_DATE.match(value):
-        with suppress(ValueError):  # as above
-            return _in_range(datetime.fromisoformat(value))
-    raise ValueError(f"must be a date or time stamp such as 2026-01-31 or 2026-01-31T14:05:00+01:00, {_IN_RANGE}")
+    moment = _read(datetime.fromisoformat, value) if isinstance(value, str) and _ISO_DATE.match(value) else None
+    if moment is None:
+        raise ValueError(f"must be a date or time stamp such as 2026-01-31 or 2026-01-31T14:05:00+01:00, {_IN_RANGE}")
+    return moment
 
 
-def _in_range(day: Day) -> Day:
-    if not FIRST_DAY.year <= day.year <= LAST_DAY.year:
-        raise ValueError(_IN_RANGE)
-    return day
+def _read(parse: Callable[[str], Day], text: str) -> Day | None:
+    """Return the day or moment of a text, None where there is none within range; Python's own words would repeat it."""
+    with suppress(ValueError):
+        day = parse(text)
+        if FIRST_DAY.year <= day.year <= LAST_DAY.year:
+            return day
+    return None
 
 
 DATE_SCHEMA = {"type": "string", "format": "date"}

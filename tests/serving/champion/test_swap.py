@@ -11,7 +11,6 @@ from starlette.testclient import TestClient
 
 from features.errors import ModelError
 from serving.http.api import build_app
-from serving.http.replies import Words
 from serving.http.score_routes import _answer_all, _Question
 from serving.schemas import ScoreRequest
 from serving.state import LiveState, ServingState
@@ -69,7 +68,7 @@ def test_lot_of_two_states(state: ServingState, bundle: Bundle, other_bundle: Bu
     """Requests that a swap left in one lot are each answered, in their order, from the state they began with."""
     request = ScoreRequest.model_validate(REQUEST)
     states = [replace(state, champion=each) for each in (bundle, other_bundle)]
-    lot = [_Question(states[number], request, Words(None, None), in_lines=False) for number in (0, 1, 1, 0, 1)]
+    lot = [_Question(states[number], request, states[number].wording, in_lines=False) for number in (0, 1, 1, 0, 1)]
     together = [_read(answer) for answer in _answer_all(lot)]
     alone = [_read(answer) for question in lot for answer in _answer_all([question])]
     assert together == alone
@@ -83,7 +82,7 @@ def test_lot_without_a_champion(state: ServingState, bundle: Bundle) -> None:
     """Where one of the states has no champion, its requests alone are refused."""
     request = ScoreRequest.model_validate(REQUEST)
     lot = [
-        _Question(each, request, Words(None, None), in_lines=False)
+        _Question(each, request, each.wording, in_lines=False)
         for each in (state, replace(state, champion=bundle), state)
     ]
     first, second, third = _answer_all(lot)
