@@ -7,6 +7,9 @@ from typing import Literal
 
 import narwhals as nw
 
+from features.expressions import Expr, Float64, Int64, col, lit
+from features.expressions import when as _choose
+
 MICROS = 1_000_000
 # Carried in millionths until the table is in memory.
 MICRO_UNITS = frozenset({"currency", "currency per year", "items", "points"})
@@ -41,7 +44,7 @@ class Count:
     """
 
     name: str
-    row: nw.Expr
+    row: Expr
     how: How = "sum"
     log: Log = "order_days"
     needs: tuple[str, ...] = ()
@@ -89,7 +92,7 @@ class Feature:
     group: str
     unit: str
     meaning: str
-    value: nw.Expr
+    value: Expr
     null_rule: str = ""
     needs: tuple[str, ...] = ()
 
@@ -99,29 +102,29 @@ class Feature:
         return words | {"needs": ", ".join(self.needs) or "orders", "null_rule": self.null_rule}
 
 
-def exact(name: str) -> nw.Expr:
+def exact(name: str) -> Expr:
     """Return a count as a float64 expression."""
-    return nw.col(name).cast(nw.Float64)
+    return col(name).cast(Float64)
 
 
-def ratio(numerator: nw.Expr, denominator: nw.Expr) -> nw.Expr:
+def ratio(numerator: Expr, denominator: Expr) -> Expr:
     """Return numerator ÷ denominator, null where the denominator is not positive."""
-    return nw.when(denominator > 0).then(numerator / denominator)
+    return _choose(denominator > 0).then(numerator / denominator)
 
 
-def known_if(count: str, value: nw.Expr) -> nw.Expr:
+def known_if(count: str, value: Expr) -> Expr:
     """Return a value where a count is above 0, and null where there was nothing to count."""
-    return nw.when(nw.col(count) > 0).then(value)
+    return _choose(col(count) > 0).then(value)
 
 
-def when(condition: nw.Expr, value: nw.Expr | int) -> nw.Expr:
-    """Return `value` as int64 where the condition holds, and null elsewhere."""
-    return nw.when(condition).then(value if isinstance(value, nw.Expr) else nw.lit(value, nw.Int64))
+def when(condition: Expr, value: Expr | int) -> Expr:
+    """Return `value` where the condition holds, a number as int64, and null elsewhere."""
+    return _choose(condition).then(value if isinstance(value, Expr) else lit(value, Int64))
 
 
-def within(days: int) -> nw.Expr:
+def within(days: int) -> Expr:
     """Return whether a row lies in the last so many days before the cutoff."""
-    return nw.col("age_days") <= days
+    return col("age_days") <= days
 
 
 def supported(features: Iterable[Feature], offers: frozenset[str]) -> tuple[Feature, ...]:

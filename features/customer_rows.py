@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from features.grouping import MAX_ROWS, Flags, GroupedRows, group_rows
-from features.order_days import dated_values
+from features.order_days import date_values, dated_values
 from features.records import Records
 from features.reduce import Ints
 from features.snapshot import Snapshot
@@ -52,7 +52,13 @@ def is_local(records: Records) -> bool:
 def read_customers(records: Records, *, end_day: int) -> Iterator[CustomerRows]:
     """Read what is known before a day, some whole customers at a time, in the order of `customer_id`."""
     wanted = ("customer_id", "day", "micros", *(() if records.refunds is None else ("known_day", "n_orders")))
-    rows = Snapshot(end_day).known(dated_values(records), column="known_day").select(*wanted)
+    snapshot = Snapshot(end_day)
+    orders, refunds = (None if part is None else part.to_native() for part in (records.orders, records.refunds))
+    if isinstance(orders, pl.LazyFrame):  # said to Polars itself: of a few rows, saying it takes longest
+        native = snapshot.known(date_values(orders, refunds), column="known_day").select(*wanted)
+        rows: nw.LazyFrame[Any] = nw.from_native(native)
+    else:
+        rows = snapshot.known(dated_values(records), column="known_day").select(*wanted)
     grouped = group_rows(pl.concat(_batches(rows, _FETCHED_ROWS))) if _may_fetch(rows) else None
     if grouped is not None:
         return _cut(grouped)
@@ -73,7 +79,7 @@ def _batches(rows: nw.LazyFrame[Any], n_rows: int) -> Iterator[pl.DataFrame]:
         for batch in native.to_arrow_reader(n_rows):
             yield cast(pl.DataFrame, pl.from_arrow(batch))
     else:
-        yield rows.collect("polars").to_native()
+        yield native.collect()
 
 
 def _cut(grouped: GroupedRows) -> Iterator[CustomerRows]:

@@ -1,7 +1,6 @@
-"""Which library's expressions a frame takes: one definition serves narwhals and Polars, whose names narwhals follows.
+"""Which library's expressions a frame takes: one definition serves every engine, and arrays in memory.
 
-Frames in memory, some of them of a single customer, go straight to Polars: translating an expression through narwhals
-takes longer than computing it on a few rows. A definition that is written for both uses only names that both have.
+A definition that is written for all uses only names that all have.
 """
 
 from types import ModuleType
@@ -10,10 +9,13 @@ from typing import Any, TypeVar
 import narwhals as nw
 import polars as pl
 
-Frame = TypeVar("Frame", nw.LazyFrame[Any], nw.DataFrame[Any], pl.LazyFrame)
+from features import expressions
+from features.arrays import Arrays
+
+Frame = TypeVar("Frame", nw.LazyFrame[Any], nw.DataFrame[Any], pl.LazyFrame, Arrays)
 
 
 def dialect_of(frame: object) -> Any:
-    """Return the module that makes expressions for a frame: `polars` or `narwhals`."""
-    module: ModuleType = pl if isinstance(frame, pl.LazyFrame) else nw
+    """Return the module that makes expressions for a frame: `features.expressions`, `polars` or `narwhals`."""
+    module: ModuleType = expressions if isinstance(frame, Arrays) else pl if isinstance(frame, pl.LazyFrame) else nw
     return module

@@ -34,19 +34,26 @@ def dated_values(records: Records) -> nw.LazyFrame[Any]:
     One row per order or matched refund: `customer_id, day` (of the order), `known_day` (of the order, or of the
     refund), `micros` (below 0 for a refund), `n_orders` (1 or 0).
     """
-    ordered = records.orders.select(
-        "customer_id", "day", known_day="day", micros="amount_micros", n_orders=nw.lit(1, nw.Int64)
+    return date_values(records.orders, records.refunds)
+
+
+def date_values(orders: Frame, refunds: Frame | None) -> Frame:
+    """Build `dated_values` of frames."""
+    xp = dialect_of(orders)
+    ordered = orders.select(
+        "customer_id", "day", known_day=xp.col("day"), micros=xp.col("amount_micros"), n_orders=xp.lit(1, xp.Int64)
     )
-    if records.refunds is None:
+    if refunds is None:
         return ordered
-    taken = records.refunds.filter(nw.col("taken_micros") > 0).select(
+    taken = refunds.filter(xp.col("taken_micros") > 0).select(
         "customer_id",
-        day="order_day",
-        known_day="day",
-        micros=0 - nw.col("taken_micros"),
-        n_orders=nw.lit(0, nw.Int64),
+        day=xp.col("order_day"),
+        known_day=xp.col("day"),
+        micros=0 - xp.col("taken_micros"),
+        n_orders=xp.lit(0, xp.Int64),
     )
-    return nw.concat([ordered, taken])
+    dated: Frame = xp.concat([ordered, taken])
+    return dated
 
 
 def mark_days(days: Frame, windows: Windows) -> Frame:

@@ -1,23 +1,27 @@
 """One pass over the records: order days and other logs to counts, counts to features, for one or many cutoffs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import narwhals as nw
+import numpy as np
 import polars as pl
 
+from features.arrays import Arrays
 from features.catalogue import MICRO_UNITS, MICROS, Count, Feature
-from features.compiled import Compiled, through_narwhals
 from features.cores import in_order
 from features.customer_rows import CustomerRows, is_local, read_customers
+from features.dialect import Frame, dialect_of
+from features.expressions import Float64, col
 from features.lifecycle import stages
-from features.lifecycle.stages import StageRule, sorted_marks, with_stage_marks
+from features.lifecycle.stages import StageRule, with_stage_marks
 from features.order_days import build_order_days
 from features.records import Records
-from features.reduce import filled_row, reduce_rows, restored, starts_of
+from features.reduce import reduce_rows, starts_of
 from features.snapshot import Snapshot
 from features.sorted_days import Chunk, build_chunk
-from features.windows import PARTITIONED
+from features.windows import PARTITIONED, SORTED, Windows
 
 
 class Plan:
@@ -28,12 +32,11 @@ class Plan:
         self.state = () if rule is None else stages.STATE_COLUMNS
         self.day_counts = self.over("order_days")
         self.other_logs = tuple(dict.fromkeys(count.log for count in counts if count.log != "order_days"))
-        self.to_rows = Compiled(
-            through_narwhals(lambda days: days.select("_customer", *map(filled_row, self.day_counts)))
-        )
-        self.to_features = Compiled(
-            through_narwhals(lambda counted: self.evaluate(counted.with_columns(*map(restored, self.day_counts))))
-        )
+        self._zeros = {count.name: col(count.name).fill_null(0) for count in counts if count.is_zero_without_rows}
+        self._values = {feature.name: feature.value.cast(Float64) for feature in features}
+        self._values |= {name: col(name) for name in self.state}
+        # Money and quantities, from micros to units: correctly rounded, by one division in memory.
+        self._units = {f.name: col(f.name) / MICROS for f in features if f.unit in MICRO_UNITS}
 
     def over(self, log: str) -> tuple[Count, ...]:
         """Return the counts over one log."""
@@ -45,29 +48,39 @@ class Plan:
             return counted.with_columns(*(nw.lit(None, nw.Int64).alias(count.name) for count in self.over(log)))
         return counted.join(other, on="customer_id", how="left")
 
-    def evaluate(self, counted: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
-        """Return features and state from counts, one row per customer."""
-        zeros = [nw.col(count.name).fill_null(0) for count in self.counts if count.is_zero_without_rows]
-        values = [feature.value.cast(nw.Float64).alias(feature.name) for feature in self.features]
-        return counted.with_columns(*zeros).select("customer_id", *values, *self.state)
+    def mark(self, days: Frame, windows: Windows) -> Frame:
+        """Mark order days as the stage rule sees them, where there is one."""
+        return days if self.rule is None else with_stage_marks(days, rule=self.rule, windows=windows)
+
+    def evaluate(self, counted: Frame, *keys: str) -> Frame:
+        """Return keys, features and state from counts, one row per customer."""
+        xp = dialect_of(counted)
+        zeros, values = ({n: e.on(xp) for n, e in its.items()} for its in (self._zeros, self._values))
+        return counted.with_columns(**zeros).select(*keys, **values)
+
+    def finish(self, customer_ids: pl.Series, values: Arrays, snapshot: Snapshot) -> pl.DataFrame:
+        """Return the finished table: features in their units, state, and the stages where there is a rule."""
+        finished = values.with_columns(**self._units)
+        stages_of = [] if self.rule is None else stages.find_stages(finished, snapshot)
+        return pl.DataFrame([customer_ids.alias("customer_id"), *finished.to_series(), *stages_of])
 
 
 def build_tables(records: Records, snapshots: Sequence[Snapshot], plan: Plan) -> list[pl.DataFrame]:
     """Build one table per cutoff: one row per customer, sorted by `customer_id`, with what the plan computes."""
     if is_local(records):
         return _build_locally(records, snapshots, plan)
-    return [_in_units(_build_anywhere(records, snapshot, plan), plan) for snapshot in snapshots]
+    return [_build_anywhere(records, snapshot, plan) for snapshot in snapshots]
 
 
 def _build_anywhere(records: Records, snapshot: Snapshot, plan: Plan) -> pl.DataFrame:
     """Aggregate on the engine that holds the records, in one query per cutoff."""
     days = build_order_days(records, snapshot)
-    marked = days if plan.rule is None else with_stage_marks(days, rule=plan.rule, windows=PARTITIONED)
-    counted = _aggregate(marked, plan.day_counts)
+    counted = _aggregate(plan.mark(days, PARTITIONED), plan.day_counts)
     for log in plan.other_logs:
         counted = plan.with_log(counted, log, _other_counts(records, snapshot, plan, log))
-    table: pl.DataFrame = plan.evaluate(counted).collect("polars").to_native()
-    return table.sort("customer_id")
+    table: pl.DataFrame = plan.evaluate(counted, "customer_id").collect("polars").to_native()
+    ordered = table.sort("customer_id")
+    return plan.finish(ordered["customer_id"], Arrays.of(ordered.drop("customer_id")), snapshot)
 
 
 def _build_locally(records: Records, snapshots: Sequence[Snapshot], plan: Plan) -> list[pl.DataFrame]:
@@ -75,13 +88,12 @@ def _build_locally(records: Records, snapshots: Sequence[Snapshot], plan: Plan) 
     others = [_collect_logs(records, snapshot, plan) for snapshot in snapshots]
 
     def tables_of(rows: CustomerRows) -> list[list[pl.DataFrame]]:
-        read = build_chunk(rows)
-        chunk = read if plan.rule is None else read.mark(sorted_marks(plan.rule))
+        chunk = build_chunk(rows).mark(partial(plan.mark, windows=SORTED))
         return [list(_chunk_tables(chunk, at, plan, other)) for at, other in zip(snapshots, others, strict=True)]
 
     rows = read_customers(records, end_day=max(at.cutoff_day for at in snapshots))
     parts = list(in_order(tables_of, rows))
-    return [pl.concat([t for part in parts for t in part[i]] or [_empty(plan)]) for i in range(len(snapshots))]
+    return [pl.concat([t for part in parts for t in part[i]] or [_empty(plan, at)]) for i, at in enumerate(snapshots)]
 
 
 def _collect_logs(records: Records, snapshot: Snapshot, plan: Plan) -> dict[str, pl.DataFrame | None]:
@@ -92,17 +104,18 @@ def _collect_logs(records: Records, snapshot: Snapshot, plan: Plan) -> dict[str,
 def _chunk_tables(
     chunk: Chunk, snapshot: Snapshot, plan: Plan, others: Mapping[str, pl.DataFrame | None]
 ) -> Iterator[pl.DataFrame]:
-    rows = plan.to_rows(chunk.at(snapshot))
-    if rows.is_empty():
+    days = chunk.at(snapshot)
+    if not days.height:
         return
-    codes = rows["_customer"].to_numpy()
+    codes = days["_customer"].values
     starts = starts_of(codes)
-    ids = {"customer_id": chunk.customer_ids.gather(codes[starts])}
-    counted = pl.DataFrame(ids | reduce_rows(rows, starts, plan.day_counts))
+    ids = chunk.customer_ids.gather(codes[starts]).alias("customer_id")
+    counted = reduce_rows(days, starts, plan.day_counts)
     for log, other in others.items():
         frame = _nobody(plan.over(log)) if other is None else other
-        counted = counted.join(frame, on="customer_id", how="left", maintain_order="left")
-    yield _in_units(plan.to_features(counted), plan)
+        joined = ids.to_frame().join(frame, on="customer_id", how="left", maintain_order="left")
+        counted = counted.with_arrays(Arrays.of(joined.drop("customer_id")))
+    yield plan.finish(ids, plan.evaluate(counted), snapshot)
 
 
 def _other_counts(records: Records, snapshot: Snapshot, plan: Plan, log: str) -> nw.LazyFrame[Any] | None:
@@ -120,7 +133,7 @@ def _aggregate(log: nw.LazyFrame[Any], counts: Sequence[Count]) -> nw.LazyFrame[
 
 
 def _rows(log: nw.LazyFrame[Any], counts: Sequence[Count], key: str) -> nw.LazyFrame[Any]:
-    return log.select(key, *(count.row.alias(count.row_name) for count in counts))
+    return log.select(key, *(count.row.on(nw).alias(count.row_name) for count in counts))
 
 
 def _collected(frame: nw.LazyFrame[Any]) -> pl.DataFrame:
@@ -128,12 +141,7 @@ def _collected(frame: nw.LazyFrame[Any]) -> pl.DataFrame:
     return collected
 
 
-def _in_units(table: pl.DataFrame, plan: Plan) -> pl.DataFrame:
-    """Convert money and quantities from micros to units, correctly rounded."""
-    micros = [feature.name for feature in plan.features if feature.unit in MICRO_UNITS]
-    return table.with_columns(pl.Series(name, table[name].to_numpy() / MICROS, nan_to_null=True) for name in micros)
-
-
-def _empty(plan: Plan) -> pl.DataFrame:
-    features = {feature.name: pl.Float64 for feature in plan.features}
-    return pl.DataFrame(schema={"customer_id": pl.String, **features, **dict.fromkeys(plan.state, pl.Int64)})
+def _empty(plan: Plan, snapshot: Snapshot) -> pl.DataFrame:
+    features = {feature.name: np.zeros(0) for feature in plan.features}
+    state = dict.fromkeys(plan.state, np.zeros(0, dtype=np.int64))
+    return plan.finish(pl.Series(dtype=pl.String), Arrays.from_values(features | state, 0), snapshot)

@@ -1,17 +1,16 @@
 """Reducing sorted rows to counts: the same aggregations as `Count.aggregate`, on neighbouring rows in memory.
 
-A frame that is sorted by customer needs no hash table: each customer is one slice of every column. Nulls travel as
-numbers that no value takes, because columns without nulls are numpy arrays at no cost.
+Rows that are sorted by customer need no hash table: each customer is one slice of every column. Nulls travel as
+numbers that no value takes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import narwhals as nw
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
+from features.arrays import Arrays, Column
 from features.catalogue import Count, How
 
 Ints = npt.NDArray[np.int64]
@@ -35,30 +34,25 @@ def starts_of(codes: Ints) -> Ints:
     return np.flatnonzero(np.diff(codes, prepend=codes[:1] - 1))
 
 
-def filled_row(count: Count) -> nw.Expr:
-    """Return the row expression of a count, nulls filled with a number that leaves the aggregate as it is."""
-    return count.row.cast(nw.Int64).fill_null(_FILLERS[count.how]).alias(count.row_name)
-
-
-def reduce_rows(rows: pl.DataFrame, starts: Ints, counts: Sequence[Count]) -> dict[str, Values]:
+def reduce_rows(rows: Arrays, starts: Ints, counts: Sequence[Count]) -> Arrays:
     """Reduce rows to one value per customer and count.
 
     Args:
-        rows: The filled rows of the counts (see `filled_row`), sorted by customer; at least one row.
+        rows: The rows of the log of the counts, sorted by customer; at least one.
         starts: Where each customer begins.
         counts: What to aggregate; `n_unique` is not known here.
     """
     runs = _Runs(starts, np.append(starts[1:], rows.height) - 1, np.empty(rows.height, dtype=np.int64))
-    return {count.name: _REDUCTIONS[count.how](rows[count.row_name].to_numpy(), runs) for count in counts}
+    values = rows.select(**{count.name: count.row for count in counts})
+    return Arrays({count.name: _reduce(values[count.name], count.how, runs) for count in counts}, starts.size)
 
 
-def restored(count: Count) -> nw.Expr:
-    """Return the expression of a reduced count with its nulls, where a customer had no value."""
-    column = nw.col(count.name)
-    if count.how == "sum":
-        return column
-    missing = column.is_nan() if count.how == "median" else column == _FILLERS[count.how]
-    return nw.when(~missing).then(column).alias(count.name)
+def _reduce(rows: Column, how: How, runs: _Runs) -> Column:
+    """Reduce a column; what is missing is filled with a number that leaves the aggregate as it is."""
+    reduced = _REDUCTIONS[how](rows.filled(_FILLERS[how]), runs)
+    if how == "sum" or rows.missing is None:
+        return Column(reduced)
+    return Column(reduced, np.isnan(reduced) if how == "median" else reduced == _FILLERS[how])
 
 
 def _sum(values: Ints, runs: _Runs) -> Ints:

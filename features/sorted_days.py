@@ -6,12 +6,11 @@ is read: one pass over the data whatever their number.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import polars as pl
 
-from features.compiled import Compiled
+from features.arrays import Arrays
 from features.customer_rows import CustomerRows
 from features.order_days import mark_days
 from features.reduce import Ints
@@ -31,30 +30,27 @@ class Chunk:
         refunded_micros: ... what it took, below 0.
     """
 
-    days: pl.DataFrame
+    days: Arrays
     customer_ids: pl.Series
     refunded_rows: Ints
     refunded_on: Ints
     refunded_micros: Ints
 
-    def mark(self, change: Callable[[pl.DataFrame], pl.DataFrame]) -> "Chunk":
+    def mark(self, change: Callable[[Arrays], Arrays]) -> "Chunk":
         """Return the chunk with further marks on its days, which must not depend on values."""
         return replace(self, days=change(self.days))
 
-    def at(self, snapshot: Snapshot) -> pl.DataFrame:
+    def at(self, snapshot: Snapshot) -> Arrays:
         """Return the order days known at a cutoff, as `build_order_days` does, with `_customer`."""
-        return snapshot.last_seen(self._net(snapshot).lazy()).collect()
+        return snapshot.last_seen(self._net(snapshot))
 
-    def _net(self, snapshot: Snapshot) -> pl.DataFrame:
+    def _net(self, snapshot: Snapshot) -> Arrays:
         is_known = snapshot.is_known(self.refunded_on)
         if not is_known.any():
             return self.days
-        taken = np.zeros(self.days.height, dtype=np.int64)
-        np.add.at(taken, self.refunded_rows[is_known], self.refunded_micros[is_known])
-        return self.days.with_columns(value_micros=pl.col("value_micros") + pl.Series(taken))
-
-
-_marked = Compiled(partial(mark_days, windows=SORTED))
+        net = self.days["value_micros"].values.copy()
+        np.add.at(net, self.refunded_rows[is_known], self.refunded_micros[is_known])
+        return self.days.with_values(value_micros=net)
 
 
 def build_chunk(rows: CustomerRows) -> Chunk:
@@ -64,7 +60,7 @@ def build_chunk(rows: CustomerRows) -> Chunk:
     begins = rows.begins[starts]
     firsts = np.flatnonzero(begins)
     value_micros, n_orders = _ordered(rows, starts)
-    days = pl.DataFrame(
+    days = Arrays.from_values(
         {
             "_customer": np.cumsum(begins) - 1,
             "_position": np.arange(1, starts.size + 1) - np.repeat(firsts, np.diff(firsts, append=starts.size)),
@@ -73,11 +69,12 @@ def build_chunk(rows: CustomerRows) -> Chunk:
             "day": rows.day[starts],
             "value_micros": value_micros,
             "n_orders": n_orders,
-        }
+        },
+        starts.size,
     )
     is_refund = np.zeros(rows.day.size, dtype=np.bool_) if rows.n_orders is None else rows.n_orders == 0
     return Chunk(
-        days=_marked(days),
+        days=mark_days(days, SORTED),
         customer_ids=rows.customer_ids,
         refunded_rows=(np.cumsum(begins_day) - 1)[is_refund],
         refunded_on=np.zeros(0, dtype=np.int64) if rows.known_day is None else rows.known_day[is_refund],

@@ -6,10 +6,9 @@ from functools import lru_cache
 import polars as pl
 
 from features.catalogue import Count, Feature, supported
-from features.compiled import columns_read
 from features.groups import basket, channel, events, frequency, refunds, rfm, rhythm, season, tenure, value
 from features.lifecycle import stages
-from features.lifecycle.stages import StageRule, assign_stage
+from features.lifecycle.stages import StageRule
 from features.offers import find_offers, readable
 from features.plan import Plan, build_tables
 from features.records import Records
@@ -71,8 +70,7 @@ def build_customer_tables(
     records: Records, snapshots: Sequence[Snapshot], *, rule: StageRule, features: Sequence[Feature] | None = None
 ) -> list[pl.DataFrame]:
     """Build features and stages known at each of several cutoffs, in one pass over the data."""
-    tables = build_tables(records, snapshots, _plan(records, snapshots, features, rule))
-    return [_with_stages(table, snapshot) for table, snapshot in zip(tables, snapshots, strict=True)]
+    return build_tables(records, snapshots, _plan(records, snapshots, features, rule))
 
 
 def build_stage_tables(records: Records, snapshots: Sequence[Snapshot], *, rule: StageRule) -> list[pl.DataFrame]:
@@ -85,11 +83,7 @@ def build_stage_tables(records: Records, snapshots: Sequence[Snapshot], *, rule:
     read = Records(records.orders, events=records.events)
     tables = build_tables(read, snapshots, _plan_of(("frequency",), rule))
     return [
-        table.select(
-            "customer_id",
-            stage=assign_stage(at_day=snapshot.cutoff_day)[0],
-            days_since_last_order=snapshot.cutoff_day - pl.col("last_day"),
-        )
+        table.select("customer_id", "stage", days_since_last_order=snapshot.cutoff_day - pl.col("last_day"))
         for table, snapshot in zip(tables, snapshots, strict=True)
     ]
 
@@ -108,15 +102,6 @@ def _plan(
 @lru_cache(maxsize=16)
 def _plan_of(names: tuple[str, ...], rule: StageRule | None) -> Plan:
     features = tuple(_BY_NAME[name] for name in names)
-    read = columns_read(
-        lambda counted: counted.select(feature.value.alias(feature.name) for feature in features),
-        pl.Schema({count.name: pl.Float64 if count.how == "median" else pl.Int64 for count in _COUNTS}),
-    )
+    read = {name for feature in features for name in feature.value.columns()}
     counts = tuple(count for count in _COUNTS if count.name in read or count is rfm.COUNTS[0])  # one at least
     return Plan(features, counts if rule is None else (*counts, *stages.counts_of(rule)), rule)
-
-
-def _with_stages(table: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:
-    stage, since = assign_stage(at_day=snapshot.cutoff_day)
-    if_silent, _ = assign_stage(at_day=snapshot.end_day)
-    return table.with_columns(stage=stage, stage_since_day=since, stage_if_silent=if_silent)

@@ -1,14 +1,15 @@
 """Looking along one customer's days, in two ways that give the same values.
 
-`PARTITIONED` works on any engine, on rows in any order. `SORTED` reads neighbouring rows of a Polars frame that is
-sorted by customer and day, and that says where a customer `_begins` and `_ends`, each day's `_position`, and the
-`_customer`'s number, which ascends; it costs a fraction of the time.
+`PARTITIONED` works on any engine, on rows in any order. `SORTED` reads neighbouring rows of arrays that are sorted by
+customer and day, and that say where a customer `_begins` and `_ends`, each day's `_position`, and the `_customer`'s
+number, which ascends; it costs a fraction of the time.
 """
 
 from typing import Any, Protocol
 
 import narwhals as nw
-import polars as pl
+
+from features.expressions import Expr, col, when
 
 _BEYOND_DAYS = 2**17  # more days than there are from 1970 to 2099
 
@@ -25,7 +26,7 @@ class Windows(Protocol):
         ...
 
     def first(self, values: Any) -> Any:
-        """Return the value on the first day, of values that grow from day to day."""
+        """Return the value on the first day, of values from 0 that grow from day to day."""
         ...
 
     def longest(self, days: Any) -> Any:
@@ -55,21 +56,21 @@ class _Partitioned:
 
 
 class _Sorted:
-    def previous(self, values: pl.Expr) -> pl.Expr:
-        return pl.when(~pl.col("_begins")).then(values.shift(1))
+    def previous(self, values: Expr) -> Expr:
+        return when(~col("_begins")).then(values.shift(1))
 
-    def following(self, values: pl.Expr) -> pl.Expr:
-        return pl.when(~pl.col("_ends")).then(values.shift(-1))
+    def following(self, values: Expr) -> Expr:
+        return when(~col("_ends")).then(values.shift(-1))
 
-    def first(self, values: pl.Expr) -> pl.Expr:
-        return pl.when(pl.col("_begins")).then(values).fill_null(strategy="forward")
+    def first(self, values: Expr) -> Expr:
+        return self.longest(when(col("_begins")).then(values))
 
-    def longest(self, days: pl.Expr) -> pl.Expr:
-        before = pl.col("_customer").cast(pl.Int64) * _BEYOND_DAYS  # whoever came before is below
+    def longest(self, days: Expr) -> Expr:
+        before = col("_customer") * _BEYOND_DAYS  # whoever came before is below
         return (days.fill_null(0) + before).cum_max() - before
 
-    def position(self) -> pl.Expr:
-        return pl.col("_position")
+    def position(self) -> Expr:
+        return col("_position")
 
 
 PARTITIONED: Windows = _Partitioned()

@@ -1,40 +1,34 @@
 """Basket and category breadth: how much in a basket, and how many of the shop's categories."""
 
-import narwhals as nw
-
 from features.catalogue import Count, Feature, Log, exact, known_if, ratio, when, within
+from features.expressions import Expr, col
 from features.groups.rfm import N_ORDER_DAYS
 
 _GROUP = "basket and category"
 _LOG: Log = "items"
 _CATEGORIES = ("category",)
 _QUANTITIES = ("quantity",)
-_AGE, _CATEGORY, _QUANTITY = nw.col("age_days"), nw.col("category"), nw.col("quantity_micros")
-
-
-def _category(condition: nw.Expr) -> nw.Expr:
-    return nw.when(condition).then(_CATEGORY)
-
+_AGE, _CATEGORY, _QUANTITY = col("age_days"), col("category"), col("quantity_micros")
 
 COUNTS = (
     Count("n_categories", _CATEGORY, "n_unique", log=_LOG, needs=_CATEGORIES),
-    Count("n_categories_90", _category(within(90)), "n_unique", log=_LOG, needs=_CATEGORIES),
-    Count("n_categories_365", _category(within(365)), "n_unique", log=_LOG, needs=_CATEGORIES),
-    Count("n_categories_older", _category(_AGE > 90), "n_unique", log=_LOG, needs=_CATEGORIES),
+    Count("n_categories_90", when(within(90), _CATEGORY), "n_unique", log=_LOG, needs=_CATEGORIES),
+    Count("n_categories_365", when(within(365), _CATEGORY), "n_unique", log=_LOG, needs=_CATEGORIES),
+    Count("n_categories_older", when(_AGE > 90, _CATEGORY), "n_unique", log=_LOG, needs=_CATEGORIES),
     Count("n_category_days", when(~_CATEGORY.is_null(), 1), log=_LOG, needs=_CATEGORIES),
     Count("quantity", _QUANTITY, log=_LOG, needs=_QUANTITIES),
     Count("quantity_90", when(within(90), _QUANTITY), log=_LOG, needs=_QUANTITIES),
-    Count("quantity_lines", nw.col("n_lines"), log=_LOG, needs=_QUANTITIES),
+    Count("quantity_lines", col("n_lines"), log=_LOG, needs=_QUANTITIES),
 )
 
 _NO_CATEGORY, _NO_QUANTITY = "no category known", "no quantity known"
 
 
-def _of_categories(name: str, meaning: str, value: nw.Expr, *, unit: str = "categories") -> Feature:
+def _of_categories(name: str, meaning: str, value: Expr, *, unit: str = "categories") -> Feature:
     return Feature(name, _GROUP, unit, meaning, known_if("n_category_days", value), _NO_CATEGORY, _CATEGORIES)
 
 
-def _of_quantities(name: str, meaning: str, value: nw.Expr) -> Feature:
+def _of_quantities(name: str, meaning: str, value: Expr) -> Feature:
     return Feature(name, _GROUP, "items", meaning, known_if("quantity_lines", value), _NO_QUANTITY, _QUANTITIES)
 
 

@@ -1,23 +1,17 @@
 """Channel: through how many doors a customer comes in."""
 
-import narwhals as nw
-
 from features.catalogue import Count, Feature, Log, exact, known_if, ratio, when, within
+from features.expressions import col
 
 _GROUP = "channel"
 _NEEDS = ("channel",)
 _LOG: Log = "orders"
-_CHANNEL = nw.col("channel")
-
-
-def _channel(condition: nw.Expr) -> nw.Expr:
-    return nw.when(condition).then(_CHANNEL)
-
+_CHANNEL = col("channel")
 
 COUNTS = (
     Count("n_channels", _CHANNEL, "n_unique", log=_LOG, needs=_NEEDS),
-    Count("n_channels_365", _channel(within(365)), "n_unique", log=_LOG, needs=_NEEDS),
-    Count("n_channels_older", _channel(nw.col("age_days") > 90), "n_unique", log=_LOG, needs=_NEEDS),
+    Count("n_channels_365", when(within(365), _CHANNEL), "n_unique", log=_LOG, needs=_NEEDS),
+    Count("n_channels_older", when(col("age_days") > 90, _CHANNEL), "n_unique", log=_LOG, needs=_NEEDS),
     Count("n_channel_orders", when(~_CHANNEL.is_null(), 1), log=_LOG, needs=_NEEDS),
 )
 

@@ -3,12 +3,11 @@
 A shop that records a type of event has its features; a customer without such an event counts 0 there.
 """
 
-import narwhals as nw
-
 from features.catalogue import Count, Feature, How, exact, ratio, when, within
+from features.expressions import Expr, Float64, col
 
-_AGE = nw.col("age_days")
-_VALUE = nw.col("value_micros")
+_AGE = col("age_days")
+_VALUE = col("value_micros")
 
 # The last answer is found by one maximum, exact in 64 bits: the younger the day, the greater the code; then the answer.
 _MAX_AGE = 2**16  # days; dates lie within 1970 to 2099
@@ -20,9 +19,9 @@ def _needs(*event_types: str) -> tuple[str, ...]:
     return tuple(f"event:{event_type}" for event_type in event_types)
 
 
-def _count(name: str, event_type: str, row: nw.Expr | int, *, given: nw.Expr | None = None, how: How = "sum") -> Count:
+def _count(name: str, event_type: str, row: Expr | int, *, given: Expr | None = None, how: How = "sum") -> Count:
     """Declare a count over the events of one type, or over those of them for which a condition holds."""
-    is_type = nw.col("event_type") == event_type
+    is_type = col("event_type") == event_type
     condition = is_type if given is None else is_type & given
     return Count(name, when(condition, row), how, log="events", needs=_needs(event_type))
 
@@ -37,7 +36,7 @@ def _last(event_type: str) -> Count:
 
 _IS_ANSWER = (_VALUE >= -_MAX_ANSWER) & (_VALUE <= _MAX_ANSWER)
 _ANSWER_CODE = (_MAX_AGE - _AGE) * _ANSWERS + _MAX_ANSWER + _VALUE
-_LAST_ANSWER = (nw.col("last_survey_code") % _ANSWERS - _MAX_ANSWER).cast(nw.Float64)
+_LAST_ANSWER = (col("last_survey_code") % _ANSWERS - _MAX_ANSWER).cast(Float64)
 _IS_RATED = ~_VALUE.is_null()
 
 COUNTS = (
@@ -70,11 +69,11 @@ COUNTS = (
 )
 
 
-def _feature(name: str, unit: str, meaning: str, value: nw.Expr, *types: str, null_rule: str = "") -> Feature:
+def _feature(name: str, unit: str, meaning: str, value: Expr, *types: str, null_rule: str = "") -> Feature:
     return Feature(name, "events", unit, meaning, value, null_rule, _needs(*types))
 
 
-def _sent_ratio(event_type: str) -> nw.Expr:
+def _sent_ratio(event_type: str) -> Expr:
     return ratio(exact(f"n_{event_type}_within_90"), exact("n_email_sent_within_90"))
 
 

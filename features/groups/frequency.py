@@ -1,8 +1,7 @@
 """Frequency and windows: how often, and how often of late."""
 
-import narwhals as nw
-
 from features.catalogue import Count, Feature, exact, ratio, when, within
+from features.expressions import col
 from features.groups.rfm import N_ORDER_DAYS, T_DAYS
 
 WINDOWS_DAYS = (30, 60, 90, 180, 365)
@@ -10,10 +9,10 @@ WINDOWS_DAYS = (30, 60, 90, 180, 365)
 _GROUP = "frequency and windows"
 _DECAY_DAYS = 30
 _WEIGHT_ONE = 2**20  # a power of two: dividing by it is exact on every engine
-_AGE = nw.col("age_days")
+_AGE = col("age_days")
 
 COUNTS = (
-    Count("n_orders", nw.col("n_orders")),
+    Count("n_orders", col("n_orders")),
     *(Count(f"n_within_{w}", when(within(w), 1)) for w in WINDOWS_DAYS),
     Count("n_within_730", when(within(730), 1)),
     Count("decayed_weight", (_WEIGHT_ONE * _DECAY_DAYS) // (_AGE + _DECAY_DAYS)),

@@ -1,14 +1,13 @@
 """Refunds: what came back, counted on the day it came back."""
 
-import narwhals as nw
-
 from features.catalogue import Count, Feature, Log, exact, ratio, when, within
+from features.expressions import col
 from features.groups.rfm import TOTAL
 
 _GROUP = "refunds"
 _NEEDS = ("refunds",)
 _LOG: Log = "refunds"
-_AGE, _AMOUNT, _TAKEN = nw.col("age_days"), nw.col("amount_micros"), nw.col("taken_micros")
+_AGE, _AMOUNT, _TAKEN = col("age_days"), col("amount_micros"), col("taken_micros")
 
 COUNTS = (
     Count("n_refunds", when(_AGE >= 1, 1), log=_LOG, needs=_NEEDS),

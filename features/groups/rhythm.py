@@ -1,21 +1,20 @@
 """Recency and rhythm: the gaps between a customer's order days, and how the present silence compares with them."""
 
-import narwhals as nw
-
 from features.catalogue import Count, Feature, exact, ratio, when
+from features.expressions import col
 from features.groups.rfm import FREQUENCY, RECENCY_DAYS, SILENCE_DAYS
 
 _GROUP = "recency and rhythm"
 _NO_GAP = "no repeat order day"
 _ONE_GAP = "fewer than two gaps"
-_GAP = nw.col("gap_days")
+_GAP = col("gap_days")
 
 COUNTS = (
     Count("sum_gap_squares", _GAP * _GAP),
     Count("max_gap", _GAP, "max"),
     Count("min_gap", _GAP, "min"),
     Count("median_gap", _GAP, "median"),
-    Count("last_gap", when(nw.col("is_last"), _GAP), "max"),
+    Count("last_gap", when(col("is_last"), _GAP), "max"),
 )
 
 _MEAN = ratio(RECENCY_DAYS, FREQUENCY)

@@ -1,16 +1,15 @@
 """Seasonality: does this customer buy in the season that comes next? Measured against their own past."""
 
-import narwhals as nw
-
 from features.catalogue import Count, Feature, exact, ratio, when, within
+from features.expressions import col
 from features.groups.rfm import N_ORDER_DAYS, TOTAL
 
 _GROUP = "seasonality"
 _FOUR_YEARS_DAYS = 1461  # 365.25 days are four quarters of it
 _QUARTER = 365  # ages are multiplied by 4, so that a year is a whole number
-_AGE, _VALUE = nw.col("age_days"), nw.col("value_micros")
+_AGE, _VALUE = col("age_days"), col("value_micros")
 _COMING_SEASON = (4 * _AGE - 1) % _FOUR_YEARS_DAYS >= _FOUR_YEARS_DAYS - _QUARTER  # ages 275 to 365, 640 to 730, …
-_WEEKDAY = (nw.col("day") + 3) % 7  # Monday is 0; day 0, 1970-01-01, was a Thursday
+_WEEKDAY = (col("day") + 3) % 7  # Monday is 0; day 0, 1970-01-01, was a Thursday
 _IS_WEEKEND = _WEEKDAY >= 5
 _LAST_TIME = (_AGE > 274) & within(365)
 

@@ -1,17 +1,16 @@
 """Tenure: how it began, and how much of the time since was alive."""
 
-import narwhals as nw
-
 from features.catalogue import Count, Feature, exact, ratio, when
+from features.expressions import col
 from features.groups.rfm import N_ORDER_DAYS, RECENCY_DAYS, T_DAYS, TOTAL
 
 _GROUP = "tenure"
-_EARLY = nw.col("tenure_days") < 90
+_EARLY = col("tenure_days") < 90
 
 COUNTS = (
     Count("n_first_90", when(_EARLY, 1)),
-    Count("micros_first_90", when(_EARLY, nw.col("value_micros"))),
-    Count("second_gap", when(nw.col("order_index") == 2, nw.col("gap_days")), "max"),
+    Count("micros_first_90", when(_EARLY, col("value_micros"))),
+    Count("second_gap", when(col("order_index") == 2, col("gap_days")), "max"),
 )
 
 FEATURES = (

@@ -10,24 +10,26 @@ from functools import partial
 import narwhals as nw
 import polars as pl
 
+from features.arrays import Arrays
 from features.catalogue import Count
 from features.cores import in_order
 from features.customer_rows import CustomerRows, is_local, read_customers
 from features.errors import CutoffError, SettingsError
+from features.expressions import col
 from features.lifecycle.stages import (
     STAGES,
     STATE_COLUMNS,
     StageRule,
     assign_stage,
     counts_of,
-    sorted_marks,
+    stage_names,
     with_stage_marks,
 )
 from features.order_days import build_order_days
 from features.records import Records
 from features.snapshot import Snapshot, to_date
 from features.sorted_days import build_chunk
-from features.windows import PARTITIONED
+from features.windows import PARTITIONED, SORTED
 
 CAUSES = ("order", "silence", "recommendation")
 HISTORY_SCHEMA = pl.Schema(
@@ -42,11 +44,9 @@ HISTORY_SCHEMA = pl.Schema(
 )
 
 _SILENT = ("at_risk", "lost")
-_STATE_DAYS = tuple(name for name in STATE_COLUMNS if name.endswith("_day"))
 _SIGNS = {"max": 1, "min": -1}  # a running minimum is a running maximum below 0
 _NEVER = -(2**31)  # below every day number and every limit
 _APART = 2**32  # lifts a customer's numbers above those of all who came before
-_AT_DAY = 2**20  # so far from 0 that no day moved beside it is -1, by which the rule means "never"
 
 _IS_NEXT = (pl.col("customer_id") == pl.col("customer_id").shift(1)).fill_null(value=False)
 _IS_FOLLOWED = (pl.col("customer_id") == pl.col("customer_id").shift(-1)).fill_null(value=False)
@@ -176,7 +176,7 @@ def _recommended(records: Records, snapshot: Snapshot, rule: StageRule) -> pl.Da
     [count] = (count for count in counts_of(rule) if count.name == "recommended_day")
     if records.events is None or count.log != "events":
         return pl.DataFrame(schema={"customer_id": pl.String, count.name: pl.Int64})
-    rows = snapshot.history(records.events).select("customer_id", count.row.alias(count.row_name))
+    rows = snapshot.history(records.events).select("customer_id", count.row.on(nw).alias(count.row_name))
     evidence = rows.filter(~nw.col(count.row_name).is_null())
     found: pl.DataFrame = evidence.group_by("customer_id").agg(count.aggregate()).collect("polars").to_native()
     return found
@@ -184,8 +184,8 @@ def _recommended(records: Records, snapshot: Snapshot, rule: StageRule) -> pl.Da
 
 def _days_of(customers: CustomerRows, rule: StageRule) -> tuple[pl.DataFrame, pl.Series]:
     """Mark the order days of some customers. Returns them sorted, and the customers by their `_customer`."""
-    chunk = build_chunk(customers).mark(sorted_marks(rule))
-    return chunk.days, chunk.customer_ids
+    chunk = build_chunk(customers).mark(partial(with_stage_marks, rule=rule, windows=SORTED))
+    return pl.DataFrame(chunk.days.to_series()), chunk.customer_ids
 
 
 def _days_anywhere(records: Records, snapshot: Snapshot, rule: StageRule) -> tuple[pl.DataFrame, pl.Series]:
@@ -221,15 +221,12 @@ def _spells(
 def _states(days: pl.DataFrame, rule: StageRule) -> pl.DataFrame:
     """Return the state of the stage rule after each order day: its counts over the customer's days up to it."""
     counts = [count for count in counts_of(rule) if count.log == "order_days"]
-    marked = nw.from_native(days, eager_only=True)
-    as_last = marked.with_columns(is_last=nw.lit(value=True)).select(
-        count.row.alias(count.row_name) for count in counts
-    )
-    as_past = marked.with_columns(is_last=nw.lit(value=False)).select(
-        count.row.alias(f"{count.row_name}_past") for count in counts
+    as_last = days.with_columns(is_last=True).select(count.row.on(pl).alias(count.row_name) for count in counts)
+    as_past = days.with_columns(is_last=False).select(
+        count.row.on(pl).alias(f"{count.row_name}_past") for count in counts
     )
     known = days.select("_customer", "next_day", frequency=pl.col("order_index") - 1)
-    rows = pl.concat([known, as_last.to_native(), as_past.to_native()], how="horizontal")
+    rows = pl.concat([known, as_last, as_past], how="horizontal")
     return rows.select(*known.columns, *map(_so_far, counts))
 
 
@@ -256,12 +253,10 @@ def _mornings(states: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:
 
 def _with_stages(mornings: pl.DataFrame) -> pl.DataFrame:
     """Add the stage that the rule sees on each morning, the day on which it was entered, and what began it."""
-    moved = _AT_DAY - pl.col("morning")  # the rule is asked about one day: all mornings are moved onto it
-    stage, since = assign_stage(at_day=_AT_DAY)
-    judged = mornings.with_columns(pl.col(name) + moved for name in _STATE_DAYS).with_columns(stage=stage, since=since)
+    stage, since = assign_stage(at_day=col("morning"))
+    found = Arrays.of(mornings.select("morning", "frequency", *STATE_COLUMNS)).select(stage=stage, since=since)
+    judged = mornings.with_columns(stage_names(found["stage"], "stage"), found["since"].to_series("since"))
     by_event = (pl.col("stage") == "ambassador") & (pl.col("since") == pl.col("recommended_day"))
     by_silence = pl.col("stage").is_in(_SILENT)
     cause = pl.when(by_silence).then(pl.lit("silence")).when(by_event).then(pl.lit("recommendation"))
-    return judged.select(
-        "_customer", "stage", entered_day=pl.col("since") - moved, cause=cause.otherwise(pl.lit("order"))
-    )
+    return judged.select("_customer", "stage", entered_day="since", cause=cause.otherwise(pl.lit("order")))

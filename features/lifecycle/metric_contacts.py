@@ -49,7 +49,7 @@ def count_contacts(records: Records, snapshot: Snapshot, period_days: int) -> Co
         if records.events is None:
             return Contacts()
         rows, of_whom = records.events.with_columns(visitor_id=nw.lit(None, nw.String)), _KNOWN_ONLY
-    seen = snapshot.history(rows).filter(within(period_days), nw.col("event_type").is_in(_CONTACT_TYPES))
+    seen = snapshot.history(rows).filter(within(period_days).on(nw), nw.col("event_type").is_in(_CONTACT_TYPES))
     counted = _count(seen, "event_type", "channel")
     events = {
         event_type: dict(counted.filter(event_type=event_type).select("channel", "n").iter_rows())

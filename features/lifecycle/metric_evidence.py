@@ -98,7 +98,7 @@ def collect_evidence(
 
 def _collect_orders(records: Records, snapshot: Snapshot, period_days: int) -> pl.DataFrame:
     """Collect the orders of the period. One row per customer and channel: `first_at, n_orders, revenue_micros`."""
-    ordered = snapshot.history(records.orders).filter(within(period_days))
+    ordered = snapshot.history(records.orders).filter(within(period_days).on(nw))
     if "channel" not in ordered.collect_schema().names():
         ordered = ordered.with_columns(channel=nw.lit(None, nw.String))
     return _collected(
@@ -177,7 +177,7 @@ def _build_costs(costs: pl.DataFrame | None, snapshot: Snapshot, period_days: in
     """Build the marketing costs of the period. One row per row given: `all, cohort, channel, cost_micros`."""
     schema = pl.Schema({"day": pl.Int64(), "channel": pl.String(), "value_micros": pl.Int64()})
     given = pl.DataFrame(schema=schema) if costs is None else costs.select(*schema)
-    spent: pl.DataFrame = snapshot.history(nw.from_native(given)).filter(within(period_days)).to_native()
+    spent: pl.DataFrame = snapshot.history(nw.from_native(given)).filter(within(period_days).on(nw)).to_native()
     return spent.select(
         "channel",
         all=pl.lit(ALL),

@@ -11,33 +11,35 @@ back from before is usual for them, up to a bound, so that gaps about the limit 
 
 import math
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
 from typing import Any, Self
 
 import narwhals as nw
 import numpy as np
 import polars as pl
 
+from features.arrays import Arrays, Column
 from features.catalogue import MICROS, Count, when
-from features.compiled import Compiled
 from features.dialect import Frame, dialect_of
+from features.expressions import Expr, Int64, col, lit, max_horizontal
+from features.expressions import when as choose
 from features.settings import StageSettings
-from features.windows import PARTITIONED, SORTED, Windows
+from features.snapshot import Snapshot
+from features.windows import Windows
 
 PROSPECT_STAGES = ("reached", "new_visitor", "returning_visitor", "prospect_cold", "prospect_hot")
 STAGES = ("first_time_buyer", "repeat", "loyal", "at_risk", "lost", "won_back", "ambassador")
 SCALE = ("unaware", *PROSPECT_STAGES, *STAGES)
 
-_DAY = nw.col("day")
+_DAY = col("day")
 
 _COUNTS = (
     Count("last_day", _DAY, "max"),
-    Count("at_risk_after_days", when(nw.col("is_last"), nw.col("at_risk_limit")), "max"),
-    Count("lost_after_days", when(nw.col("is_last"), nw.col("lost_limit")), "max"),
-    Count("won_back_day", when(nw.col("from_lost"), _DAY), "max"),
-    Count("active_since_day", when(nw.col("enters_active"), _DAY), "max"),
-    Count("regular_since_day", when(nw.col("enters_regular"), _DAY), "max"),
-    Count("loyal_from_day", when(nw.col("is_loyal"), _DAY), "min"),
+    Count("at_risk_after_days", when(col("is_last"), col("at_risk_limit")), "max"),
+    Count("lost_after_days", when(col("is_last"), col("lost_limit")), "max"),
+    Count("won_back_day", when(col("from_lost"), _DAY), "max"),
+    Count("active_since_day", when(col("enters_active"), _DAY), "max"),
+    Count("regular_since_day", when(col("enters_regular"), _DAY), "max"),
+    Count("loyal_from_day", when(col("is_loyal"), _DAY), "min"),
 )
 RECOMMENDING = ("referral", "advocacy", "review")
 _RECOMMENDATIONS = frozenset(f"event:{event_type}" for event_type in RECOMMENDING)
@@ -135,7 +137,7 @@ def counts_of(rule: StageRule) -> tuple[Count, ...]:
     return (*_COUNTS, _NEVER if rule.recommending_min_rating is None else _recommended(rule.recommending_min_rating))
 
 
-def with_stage_marks(order_days: Frame, *, rule: StageRule, windows: Windows = PARTITIONED) -> Frame:
+def with_stage_marks(order_days: Frame, *, rule: StageRule, windows: Windows) -> Frame:
     """Mark, on each order day, the silences that would follow it and the stage changes that it made.
 
     One row per customer and order day, with the columns that `counts_of` aggregates.
@@ -162,41 +164,54 @@ def with_stage_marks(order_days: Frame, *, rule: StageRule, windows: Windows = P
     )
 
 
-@lru_cache(maxsize=16)
-def sorted_marks(rule: StageRule) -> Compiled:
-    """Return `with_stage_marks` for Polars frames of days sorted by customer and day, planned once."""
-    return Compiled(partial(with_stage_marks, rule=rule, windows=SORTED))
-
-
-@lru_cache(maxsize=64)
-def assign_stage(*, at_day: int) -> tuple[pl.Expr, pl.Expr]:
+def assign_stage(*, at_day: int | Expr) -> tuple[Expr, Expr]:
     """Return the stage at the start of a day, and the day on which it was entered.
 
     Args:
-        at_day: Day number; it must not lie before the last order day of the table's history.
+        at_day: Day number, or a column of them; none may lie before the last order day of the history known then.
 
     Returns:
-        Two expressions over `STATE_COLUMNS` and `frequency`: stage name and entry day number. A stage made by an order
-        is entered on its day, and seen from the start of the next; one made by silence is seen on its entry day.
+        Two expressions over `STATE_COLUMNS` and `frequency`: number of the stage in `STAGES`, and entry day number. A
+        stage made by an order is entered on its day, and seen from the start of the next; one made by silence is seen
+        on its entry day.
     """
-    last, at_risk, lost = pl.col("last_day"), pl.col("at_risk_after_days"), pl.col("lost_after_days")
-    silence = pl.lit(at_day, pl.Int64) - last
-    recommended = pl.col("recommended_day")
-    branches: tuple[tuple[pl.Expr, str, pl.Expr], ...] = (
+    last, at_risk, lost = col("last_day"), col("at_risk_after_days"), col("lost_after_days")
+    silence = at_day - last
+    recommended = col("recommended_day")
+    branches: tuple[tuple[Expr, str, Expr], ...] = (
         (silence > lost, "lost", last + lost + 1),
         (silence > at_risk, "at_risk", last + at_risk + 1),
-        (pl.col("won_back_day").fill_null(-1) == last, "won_back", last),
-        (recommended.is_not_null(), "ambassador", pl.max_horizontal(recommended, "active_since_day")),
-        (pl.col("frequency") == 0, "first_time_buyer", last),
-        (pl.col("loyal_from_day").is_not_null(), "loyal", pl.max_horizontal("loyal_from_day", "regular_since_day")),
-        (pl.lit(value=True), "repeat", pl.col("regular_since_day")),
+        (col("won_back_day").fill_null(-1) == last, "won_back", last),
+        (~recommended.is_null(), "ambassador", max_horizontal(recommended, "active_since_day")),
+        (col("frequency") == 0, "first_time_buyer", last),
+        (~col("loyal_from_day").is_null(), "loyal", max_horizontal("loyal_from_day", "regular_since_day")),
     )
-    stage: Any = pl.lit(None, pl.String)
-    since: Any = pl.lit(None, pl.Int64)
+    stage, since = lit(STAGES.index("repeat"), Int64), col("regular_since_day")
     for condition, name, entered in reversed(branches):
-        stage = pl.when(condition).then(pl.lit(name)).otherwise(stage)
-        since = pl.when(condition).then(entered).otherwise(since)
+        stage = choose(condition).then(lit(STAGES.index(name), Int64)).otherwise(stage)
+        since = choose(condition).then(entered).otherwise(since)
     return stage, since
+
+
+def find_stages(states: Arrays, snapshot: Snapshot) -> list[pl.Series]:
+    """Find the stages of customers from `STATE_COLUMNS` and `frequency`.
+
+    Returns:
+        `stage` at the cutoff, `stage_since_day`, and `stage_if_silent` at the end of the horizon.
+    """
+    stage, since = assign_stage(at_day=snapshot.cutoff_day)
+    if_silent, _ = assign_stage(at_day=snapshot.end_day)
+    found = states.select(stage=stage, since=since, if_silent=if_silent)
+    return [
+        stage_names(found["stage"], "stage"),
+        found["since"].to_series("stage_since_day"),
+        stage_names(found["if_silent"], "stage_if_silent"),
+    ]
+
+
+def stage_names(codes: Column, name: str = "") -> pl.Series:
+    """Return the names of stages by their numbers in `STAGES`."""
+    return pl.Series(name, STAGES).gather(codes.values)
 
 
 def reachable_by_order(rule: StageRule, *, horizon_days: int) -> dict[str, pl.Expr]:
@@ -248,8 +263,8 @@ def _own_rhythm(rule: StageRule, xp: Any) -> Any:
 
 def _recommended(min_rating: float) -> Count:
     """Count the day of the first recommendation; a review without a rating is one."""
-    is_good = nw.col("value_micros").is_null() | (nw.col("value_micros") >= round(min_rating * MICROS))
-    recommends = nw.col("event_type").is_in(RECOMMENDING) & ((nw.col("event_type") != "review") | is_good)
+    is_good = col("value_micros").is_null() | (col("value_micros") >= round(min_rating * MICROS))
+    recommends = col("event_type").is_in(RECOMMENDING) & ((col("event_type") != "review") | is_good)
     return Count("recommended_day", when(recommends, _DAY), "min", log="events", needs=tuple(_RECOMMENDATIONS))
 
 

@@ -66,8 +66,9 @@ def test_chunks(
         built = [build_chunk(rows) for rows in read]
     expected = _order_days(build_records(shop, engine), snapshot.cutoff_day).drop("next_day")
     found = [
-        chunk.at(snapshot).with_columns(customer_id=chunk.customer_ids.gather(chunk.at(snapshot)["_customer"]))
+        pl.DataFrame(days.to_series()).with_columns(customer_id=chunk.customer_ids.gather(days["_customer"].values))
         for chunk in built
+        for days in [chunk.at(snapshot)]
     ]
     rows = [row for days in found for row in days.select(expected.columns).iter_rows()]
     assert rows == expected.rows()

@@ -1,7 +1,5 @@
 """Reducing neighbouring rows: the same as grouping, for every aggregation that order days know."""
 
-from typing import Any
-
 import narwhals as nw
 import numpy as np
 import polars as pl
@@ -9,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.arrays import Arrays
 from features.catalogue import Count, How
-from features.reduce import filled_row, reduce_rows, restored, starts_of
+from features.expressions import col
+from features.reduce import reduce_rows, starts_of
 
 HOWS: tuple[How, ...] = ("sum", "max", "min", "median")
-COUNTS = tuple(Count(how, nw.col("value"), how) for how in HOWS)
+COUNTS = tuple(Count(how, col("value"), how) for how in HOWS)
 VALUES = st.none() | st.integers(0, 3) | st.integers(0, 50_000)
 
 
@@ -45,15 +45,12 @@ def test_starts(codes: list[int]) -> None:
 
 
 def _reduced(rows: pl.DataFrame) -> pl.DataFrame:
-    filled = nw.from_native(rows).select("customer_id", *map(filled_row, COUNTS)).to_native()
-    starts = starts_of(filled["customer_id"].to_numpy())
-    counted: Any = nw.from_native(pl.DataFrame(reduce_rows(filled, starts, COUNTS)))
-    result: pl.DataFrame = counted.select(*map(restored, COUNTS)).to_native()
-    return result
+    starts = starts_of(rows["customer_id"].to_numpy())
+    return pl.DataFrame(reduce_rows(Arrays.of(rows), starts, COUNTS).to_series())
 
 
 def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
-    columns = (count.row.alias(count.row_name) for count in COUNTS)
+    columns = (count.row.on(nw).alias(count.row_name) for count in COUNTS)
     lazy = nw.from_native(rows.lazy()).select("customer_id", *columns)
     grouped: pl.DataFrame = (
         lazy.group_by("customer_id").agg(*(count.aggregate() for count in COUNTS)).collect().to_native()
@@ -65,6 +62,6 @@ def test_median_of_money() -> None:
     """The median is right also where customers times values would not fit into one number."""
     n = 60_000
     values = np.repeat(np.array([[3 * 10**14, 10**14, 2 * 10**14]]), n, axis=0).ravel()
-    rows = pl.DataFrame({"_m": values})
-    found = reduce_rows(rows, np.arange(0, 3 * n, 3), [Count("m", nw.col("x"), "median")])["m"]
-    assert (found == 2e14).all()
+    rows = Arrays.from_values({"x": values}, values.size)
+    found = reduce_rows(rows, np.arange(0, 3 * n, 3), [Count("m", col("x"), "median")])["m"]
+    assert (found.values == 2e14).all()

@@ -32,7 +32,7 @@ def test_whole_customers(engine: duckdb.DuckDBPyConnection, shop: Shop, n_rows: 
     ids = [customer_id for chunk in chunks for customer_id in chunk.customer_ids]
     assert ids == sorted(set(shop["orders"].filter(pl.col("day") < CUTOFF_DAY)["customer_id"]))
     for chunk in chunks:
-        assert set(chunk.days["_customer"]) == set(range(len(chunk.customer_ids)))
+        assert set(chunk.days["_customer"].values.tolist()) == set(range(len(chunk.customer_ids)))
 
 
 @pytest.mark.parametrize("max_rows", [0, 2**24])
@@ -101,9 +101,9 @@ def test_sorted_days(engine: duckdb.DuckDBPyConnection) -> None:
     """Days within a customer ascend, and a day stands once."""
     orders = build_orders([("c", CUTOFF_DAY - age, 1) for age in (3, 9, 3, 1, 9)])
     [chunk] = _chunks(build_records(orders, engine))
-    days = chunk.days["day"].to_list()
+    days = chunk.days["day"].values.tolist()
     assert all(earlier < later for earlier, later in pairwise(days))
-    assert chunk.days["n_orders"].to_list() == [2, 2, 1]
+    assert chunk.days["n_orders"].values.tolist() == [2, 2, 1]
 
 
 def _chunks(records: Records) -> list[Chunk]:
