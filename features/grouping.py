@@ -78,7 +78,7 @@ def group_rows(rows: pl.DataFrame) -> GroupedRows | None:
         return None
     starts = np.flatnonzero(begins)
     sizes = np.diff(starts, append=keys.size)
-    customer_ids = ids.gather(_row_of(keys[starts])).sort()
+    customer_ids = ids[_row_of(keys[starts])].sort()
     del ids, begins
     rank = np.argsort(_hash(customer_ids))  # customers stand in the order of their hashes, each with one of its own
     details &= 2**_DAY_BITS - 1
@@ -148,7 +148,7 @@ def _taken(details: Keys, keys: Keys) -> Keys:
 
 
 def _hash(ids: pl.Series, seed: int = 0) -> Keys:
-    hashed: Keys = ids.hash(seed).to_numpy(writable=True)
+    hashed: Keys = pl.DataFrame([ids]).hash_rows(seed).to_numpy(writable=True)
     return hashed
 
 

@@ -109,7 +109,7 @@ def _chunk_tables(
         return
     codes = days["_customer"].values
     starts = starts_of(codes)
-    ids = chunk.customer_ids.gather(codes[starts]).alias("customer_id")
+    ids = chunk.customer_ids[codes[starts]].alias("customer_id")
     counted = reduce_rows(days, starts, plan.day_counts)
     for log, other in others.items():
         frame = _nobody(plan.over(log)) if other is None else other

@@ -11,6 +11,7 @@ back from before is usual for them, up to a bound, so that gaps about the limit 
 
 import math
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 import narwhals as nw
@@ -164,6 +165,7 @@ def with_stage_marks(order_days: Frame, *, rule: StageRule, windows: Windows) ->
     )
 
 
+@lru_cache(maxsize=64)
 def assign_stage(*, at_day: int | Expr) -> tuple[Expr, Expr]:
     """Return the stage at the start of a day, and the day on which it was entered.
 
@@ -211,7 +213,7 @@ def find_stages(states: Arrays, snapshot: Snapshot) -> list[pl.Series]:
 
 def stage_names(codes: Column, name: str = "") -> pl.Series:
     """Return the names of stages by their numbers in `STAGES`."""
-    return pl.Series(name, STAGES).gather(codes.values)
+    return pl.Series(name, STAGES)[codes.values]
 
 
 def reachable_by_order(rule: StageRule, *, horizon_days: int) -> dict[str, pl.Expr]:

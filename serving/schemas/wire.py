@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -58,11 +57,11 @@ def _moment(value: Any) -> datetime:
 
 def _read(parse: Callable[[str], Day], text: str) -> Day | None:
     """Return the day or moment of a text, None where there is none within range; Python's own words would repeat it."""
-    with suppress(ValueError):
+    try:
         day = parse(text)
-        if FIRST_DAY.year <= day.year <= LAST_DAY.year:
-            return day
-    return None
+    except ValueError:
+        return None
+    return day if FIRST_DAY.year <= day.year <= LAST_DAY.year else None
 
 
 DATE_SCHEMA = {"type": "string", "format": "date"}
