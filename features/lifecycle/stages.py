@@ -153,8 +153,9 @@ def with_stage_marks(order_days: Frame, *, rule: StageRule, windows: Windows) ->
     )
     returned = marked.with_columns(from_lost=_exceeds(xp.col("gap_days"), windows.previous(xp.col("lost_limit"))))
     usual = windows.longest(xp.when(~xp.col("from_lost")).then(xp.col("gap_days")))
+    before_lost = xp.col("lost_limit") - 1  # nobody is lost who was not at risk the day before
     lenient = returned.with_columns(
-        at_risk_limit=xp.max_horizontal("at_risk_limit", xp.min_horizontal(usual, "at_risk_bound", "lost_limit"))
+        at_risk_limit=xp.max_horizontal("at_risk_limit", xp.min_horizontal(usual, "at_risk_bound", before_lost))
     )
     judged = lenient.with_columns(from_risk=_exceeds(xp.col("gap_days"), windows.previous(xp.col("at_risk_limit"))))
     previous_was_won_back = windows.previous(xp.col("from_lost").cast(xp.Int64)).fill_null(0)
