@@ -24,10 +24,15 @@ class Horizons:
     p_churn: npt.NDArray[np.float64]
     expected_orders: npt.NDArray[np.float64]
 
-    def of_row(self, row: int) -> list[dict[str, Any]]:
-        """Return the values of one customer, one record per horizon."""
-        values = zip(self.days, self.p_churn[row].tolist(), self.expected_orders[row].tolist(), strict=True)
-        return [{"horizon_days": days, "p_churn": p, "expected_orders": orders} for days, p, orders in values]
+    def to_rows(self) -> list[list[dict[str, Any]]]:
+        """Return the values of each customer, one record per horizon."""
+        return [
+            [
+                {"horizon_days": days, "p_churn": p, "expected_orders": orders}
+                for days, p, orders in zip(self.days, p_churn, expected_orders, strict=True)
+            ]
+            for p_churn, expected_orders in zip(self.p_churn.tolist(), self.expected_orders.tolist(), strict=True)
+        ]
 
 
 def carry_to_horizons(model: LifecycleModel, answer: Answer, horizons_days: Sequence[int]) -> Horizons:

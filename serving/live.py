@@ -17,7 +17,7 @@ from features.lifecycle.vocabularies import Wording
 from features.records import Records
 from features.snapshot import to_day
 from serving.schemas import CustomerIn, NotScored, NotScoredLine, Score, ScoreRequest, ScoreResponse
-from serving.scoring import score_whole, shop_flags
+from serving.scoring import score_rows, shop_flags
 from training.bundle import Bundle
 
 NO_ORDER = "no order before as_of: stage not observable"
@@ -73,10 +73,9 @@ def score_requests(bundle: Bundle, asked: Sequence[Asked]) -> list[ScoreResponse
     for (as_of, horizons_days, has_events), members in _group(asked, rows).items():
         together = {number: checked for number in members if isinstance(checked := rows[number], _Checked)}
         records = _join(together, has_events=has_events)
-        scored = score_whole(bundle, records, cutoff_day=to_day(as_of), horizons_days=horizons_days)
-        for position, row in enumerate(scored.scores.iter_rows(named=True)):
+        scored = score_rows(bundle, records, cutoff_day=to_day(as_of), horizons_days=horizons_days)
+        for row, by_horizon in scored:
             number, customer_id = _untag(row["customer_id"])
-            by_horizon = scored.horizons.of_row(position) if scored.horizons is not None else ()
             score = Score.from_row({**row, "customer_id": customer_id}, words[number], by_horizon=by_horizon)
             found[number][customer_id, as_of] = score
     return [

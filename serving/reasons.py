@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -19,6 +20,7 @@ from training.models.themes import THEMES
 SEPARATOR = " · "
 _PLACE = re.compile(r"\{(\w+):(\w+)\}")
 _DIRECTIONS = ("raises", "lowers")
+_PACKER = json.JSONEncoder(allow_nan=False)
 _MONEY = ("money", "spent")
 _NEEDS_CENTS = 100.0  # an amount below says little without them
 
@@ -66,10 +68,11 @@ class ReasonWords:
         return ToldReason(theme, direction, effect, self._fill(texts[language], facts, language))
 
     def _fill(self, text: str, facts: Mapping[str, float], language: str) -> str:
-        has_cents = any(
-            0.0 < abs(facts[figure]) < _NEEDS_CENTS for figure, kind in _PLACE.findall(text) if kind in _MONEY
-        )
-        filled = _PLACE.sub(lambda place: self._write(facts[place[1]], place[2], language, has_cents=has_cents), text)
+        pieces = _split(text)
+        places = list(zip(pieces[1::3], pieces[2::3], strict=True))
+        has_cents = any(kind in _MONEY and 0.0 < abs(facts[figure]) < _NEEDS_CENTS for figure, kind in places)
+        written = [self._write(facts[figure], kind, language, has_cents=has_cents) for figure, kind in places]
+        filled = "".join(chain.from_iterable(zip_longest(pieces[::3], written, fillvalue="")))
         return filled[:1].upper() + filled[1:]
 
     def _write(self, value: float, kind: str, language: str, *, has_cents: bool) -> str:
@@ -106,10 +109,16 @@ def read_reason_words(values: Mapping[str, Any]) -> ReasonWords:
     return ReasonWords(names, texts, nouns, nothing=values["nothing"])
 
 
+@lru_cache(maxsize=512)
+def _split(text: str) -> tuple[str, ...]:
+    """Split a text at its places: words, figure, kind, words, … and at last words."""
+    return tuple(_PLACE.split(text))
+
+
 def pack_reasons(reasons: Sequence[Reason]) -> str:
     """Write the reasons of one score as JSON text: codes and figures, in no language."""
     told = [{"theme": r.theme, "effect": r.effect, "facts": dict(r.facts)} for r in reasons]
-    return json.dumps(told, allow_nan=False)
+    return _PACKER.encode(told)
 
 
 def tell_reasons(packed: str | None, *, language: str) -> list[ToldReason] | None:

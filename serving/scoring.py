@@ -10,18 +10,19 @@ import polars as pl
 
 from features.catalogue import Feature
 from features.lifecycle.prospects import build_prospects
-from features.lifecycle.segments import SIZES
+from features.lifecycle.segments import SIZES, rfm_codes
 from features.lifecycle.stages import STAGES
 from features.offers import EVENT, TOLD_BY
 from features.records import Records
 from features.snapshot import Snapshot, to_date
 from features.table import build_customer_table, features_named
-from serving.columns import PROSPECT_SCHEMA, SCORE_SCHEMA
+from serving.columns import COLUMNS, PROSPECT_SCHEMA, SCORE_SCHEMA
 from serving.horizons import Horizons, carry_to_horizons
 from serving.reasons import pack_reasons
+from serving.score_table import Coded, Column, ScoreTable, repeat, tell_days
 from training.bundle import Bundle
 from training.models.horizons import HORIZONS_DAYS
-from training.models.inputs import stage_codes
+from training.models.inputs import read_stage_codes
 from training.models.lifecycle import Answer, LifecycleModel
 from training.models.next_segment import CellForecast
 from training.models.reasons import find_reasons
@@ -29,7 +30,8 @@ from training.models.value_terms import YEAR_DAYS
 
 Vector = npt.NDArray[np.float64]
 
-_SECOND_PURCHASE, _LOST = [STAGES.index("first_time_buyer"), STAGES.index("won_back")], STAGES.index("lost")
+_NULLABLE = frozenset(column.name for column in COLUMNS if column.nullable)
+_IS_NEW, _LOST = np.isin(STAGES, ("first_time_buyer", "won_back")), STAGES.index("lost")
 
 FLAGS = {
     "one_order": "one order day only: the answer leans on what such customers do on average",
@@ -85,55 +87,81 @@ def score_whole(
         max_reasons: Give reasons to at most so many, those with the highest value at risk; None for everyone.
         horizons_days: To carry churn and orders to, beside the model's own.
     """
+    told = _score(bundle, records, cutoff_day=cutoff_day, max_reasons=max_reasons)
+    if told is None:
+        return Scored(pl.DataFrame(schema=SCORE_SCHEMA), None, None)
+    table, answer = told
+    return Scored(table.to_frame(), answer.cells, carry_to_horizons(bundle.model, answer, horizons_days))
+
+
+def score_rows(
+    bundle: Bundle, records: Records, *, cutoff_day: int, horizons_days: Sequence[int] = ()
+) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Score the few customers of a request; see `score_whole`.
+
+    Returns:
+        Per customer, a row of the score frame, and what is expected within each horizon (see `Horizons.to_rows`).
+    """
+    told = _score(bundle, records, cutoff_day=cutoff_day, max_reasons=None)
+    if told is None:
+        return []
+    table, answer = told
+    horizons = carry_to_horizons(bundle.model, answer, horizons_days)
+    return list(zip(table.iterate_rows(), horizons.to_rows(), strict=True))
+
+
+def _score(
+    bundle: Bundle, records: Records, *, cutoff_day: int, max_reasons: int | None
+) -> tuple[ScoreTable, Answer] | None:
+    """Return the scores and what they were made from; None where there is nobody to score."""
     model = bundle.model
     snapshot = Snapshot(cutoff_day, model.horizon_days)
     features = features_named(model.features)
     table = build_customer_table(records, snapshot, rule=model.stage_rule, features=features)
     if table.is_empty():
-        return Scored(pl.DataFrame(schema=SCORE_SCHEMA), None, None)
+        return None
     answer = model.answer(table)
-    forecast = answer.forecast
+    n, forecast = table.height, answer.forecast
     waits = forecast.next_order
     next_order_days = [_order_days(w, model, cutoff_day) for w in (waits.median_days, waits.low_days, waits.high_days)]
-    since, next_on, next_low, next_high = _iso(table["stage_since_day"].to_numpy(), *next_order_days)
-    stage = stage_codes(table["stage"])
-    columns = {
+    since, next_on, next_low, next_high = tell_days(table["stage_since_day"].to_numpy(), *next_order_days)
+    stage, value = read_stage_codes(answer.seen.inputs), table["historic_value"].to_numpy()
+    columns: dict[str, Column] = {
         "customer_id": table["customer_id"],
-        "as_of": [to_date(cutoff_day).isoformat()] * table.height,
-        "horizon_days": np.full(table.height, model.horizon_days),
-        "model_version": [bundle.manifest.version] * table.height,
-        "catalogue_hash": [bundle.manifest.catalogue_hash] * table.height,
-        "stage": table["stage"],
+        "as_of": repeat(to_date(cutoff_day).isoformat(), n),
+        "horizon_days": np.full(n, model.horizon_days),
+        "model_version": repeat(bundle.manifest.version, n),
+        "catalogue_hash": repeat(bundle.manifest.catalogue_hash, n),
+        "stage": Coded(STAGES, stage),
         "stage_since": since,
         "p_churn": answer.p_churn,
         **{f"p_churn_{days}d": answer.p_churn_by_horizon[:, i] for i, days in enumerate(HORIZONS_DAYS)},
         "p_alive": forecast.p_alive,
         **_next_stages(answer, model),
-        "p_second_purchase": _given(np.isin(stage, _SECOND_PURCHASE), 1.0 - answer.p_churn),
-        "p_reactivation": _given(stage == _LOST, 1.0 - answer.p_churn),
+        "p_second_purchase": np.where(_IS_NEW[stage], 1.0 - answer.p_churn, np.nan),
+        "p_reactivation": np.where(stage == _LOST, 1.0 - answer.p_churn, np.nan),
         "expected_orders": forecast.expected_orders,
         "expected_order_value": forecast.expected_order_value,
         "next_order_on": next_on,
         "next_order_on_low": next_low,
         "next_order_on_high": next_high,
-        "historic_value": table["historic_value"],
+        "historic_value": value,
         "clv_12m": forecast.clv_12m,
         "clv_12m_low": forecast.clv_12m_low,
         "clv_12m_high": forecast.clv_12m_high,
         "clv_12m_sd": forecast.clv_12m_sd,
-        "clv_by_month": forecast.clv_by_month.tolist(),
-        "total_value": table["historic_value"] * model.terms.margin + forecast.clv_12m,
-        "residual_value": pl.Series(forecast.residual_value, nan_to_null=True),
-        "rfm": model.segments.rfm(table),
-        "size": model.segments.size(table),
-        "rfm_group": [model.next_segment.groups[i] for i in answer.cells.cell // len(SIZES)],
+        "clv_by_month": forecast.clv_by_month,
+        "total_value": value * model.terms.margin + forecast.clv_12m,
+        "residual_value": forecast.residual_value,
+        "rfm": Coded(rfm_codes(model.segments.bins), model.segments.code_numbers(table)),
+        "size": Coded(SIZES, answer.cells.cell % len(SIZES)),
+        "rfm_group": Coded(model.next_segment.groups, answer.cells.cell // len(SIZES)),
         "p_leave_cell": answer.cells.p_leave_cell,
         "value_at_risk": answer.p_churn * forecast.clv_12m,
-        "reasons": _reasons(table, model, answer, most=max_reasons),
+        "reasons": _reasons(model, answer, most=max_reasons),
         "flags": _flags(table, model, next_order_days[0], lacks_events=_lacks_events(features, records)),
     }
-    horizons = carry_to_horizons(model, answer, horizons_days)
-    return Scored(pl.DataFrame(columns, schema=SCORE_SCHEMA), answer.cells, horizons)
+    return ScoreTable(columns, SCORE_SCHEMA, _NULLABLE), answer
 
 
 def score_prospects(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.DataFrame:
@@ -157,44 +185,33 @@ def score_prospects(bundle: Bundle, records: Records, *, cutoff_day: int) -> pl.
         model_version=pl.lit(bundle.manifest.version),
         catalogue_hash=pl.lit(bundle.manifest.catalogue_hash),
         stage="stage",
-        stage_since=_iso(prospects["stage_since_day"].to_numpy())[0],
+        stage_since=tell_days(prospects["stage_since_day"].to_numpy())[0].to_series(),
         p_first_purchase="p_first_purchase",
         p_registration="p_registration",
         expected_value=pl.col("p_first_purchase") * model.new_customer_value,
     )
 
 
-def _reasons(table: pl.DataFrame, model: LifecycleModel, answer: Answer, *, most: int | None) -> list[str | None]:
+def _reasons(model: LifecycleModel, answer: Answer, *, most: int | None) -> list[str | None]:
     """Return the reasons of those with the most value at risk as JSON text, and None for the others."""
     packed: dict[int, str] = {}
     if model.reference is not None:
         rows = np.sort(np.argsort(-answer.p_churn * answer.forecast.clv_12m, kind="stable")[:most])
-        found = find_reasons(model, table[rows], model.reference, seen=answer.seen.take(rows))
+        found = find_reasons(model, answer.seen.take(rows), model.reference)
         packed = dict(zip(rows.tolist(), map(pack_reasons, found), strict=True))
-    return [packed.get(row) for row in range(table.height)]
+    return [packed.get(row) for row in range(answer.p_churn.size)]
 
 
-def _next_stages(answer: Answer, model: LifecycleModel) -> dict[str, npt.NDArray[np.float64] | None]:
-    """Return P(next stage) by column; None where the data that training saw cannot show the stage."""
-    observable = model.stage_rule.observable
-    return {f"p_next_{s}": answer.p_next_stage[:, i] if s in observable else None for i, s in enumerate(STAGES)}
-
-
-def _given(condition: npt.NDArray[np.bool_], values: Vector) -> pl.Series:
-    """Return the values where the condition holds, and null elsewhere."""
-    return pl.Series(np.where(condition, values, np.nan), nan_to_null=True)
+def _next_stages(answer: Answer, model: LifecycleModel) -> dict[str, Vector]:
+    """Return P(next stage) by column; NaN where the data that training saw cannot show the stage."""
+    observable, none = model.stage_rule.observable, np.full(answer.p_churn.size, np.nan)
+    return {f"p_next_{s}": answer.p_next_stage[:, i] if s in observable else none for i, s in enumerate(STAGES)}
 
 
 def _order_days(wait_days: Vector, model: LifecycleModel, cutoff_day: int) -> Vector:
     """Return the day numbers of waits; NaN where there is none, or it lies too far ahead to date."""
     wait = np.maximum(np.ceil(wait_days), 1.0)
     return np.where(wait <= model.value.next_order_max_days, wait + cutoff_day, np.nan)
-
-
-def _iso(*columns: npt.NDArray[Any]) -> list[pl.Series]:
-    """Return day numbers as ISO dates, column by column; null where there is none."""
-    days = pl.DataFrame({str(i): pl.Series(days, nan_to_null=True) for i, days in enumerate(columns)})
-    return days.select(pl.all().cast(pl.Int32).cast(pl.Date).dt.to_string("iso")).get_columns()
 
 
 def shop_flags(model: LifecycleModel) -> list[str]:
@@ -214,7 +231,7 @@ def _shop_conditions(model: LifecycleModel) -> dict[str, bool]:
     }
 
 
-def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: Vector, *, lacks_events: bool) -> pl.Series:
+def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: Vector, *, lacks_events: bool) -> Coded:
     conditions = {
         "one_order": table["frequency"].to_numpy() == 0.0,
         "short_history": table["T_days"].to_numpy() < model.horizon_days,
@@ -223,10 +240,12 @@ def _flags(table: pl.DataFrame, model: LifecycleModel, next_order_day: Vector, *
         "missing_inputs": np.logical_or.reduce(_unknown(table, model), axis=0, initial=lacks_events),
         "no_order_expected": np.isnan(next_order_day),
     }
-    numbers = sum(np.left_shift(condition, i, dtype=np.int64) for i, condition in enumerate(conditions.values()))
-    sets, which = np.unique(np.broadcast_to(numbers, table.height), return_inverse=True)
+    numbers = np.zeros(table.height, dtype=np.int64)
+    for i, condition in enumerate(conditions.values()):
+        numbers += np.multiply(condition, 1 << i)
+    sets, which = np.unique(numbers, return_inverse=True)
     texts = [",".join(code for i, code in enumerate(conditions) if number >> i & 1) for number in sets.tolist()]
-    return pl.Series(texts, dtype=pl.String).gather(which)
+    return Coded(texts, which)
 
 
 def _unknown(table: pl.DataFrame, model: LifecycleModel) -> npt.NDArray[np.bool_]:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import narwhals as nw
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.arrays import Arrays, Column
@@ -30,6 +31,8 @@ from features.windows import Windows
 PROSPECT_STAGES = ("reached", "new_visitor", "returning_visitor", "prospect_cold", "prospect_hot")
 STAGES = ("first_time_buyer", "repeat", "loyal", "at_risk", "lost", "won_back", "ambassador")
 SCALE = ("unaware", *PROSPECT_STAGES, *STAGES)
+
+Mask = npt.NDArray[np.bool_]
 
 _DAY = col("day")
 
@@ -217,7 +220,7 @@ def stage_names(codes: Column, name: str = "") -> pl.Series:
     return pl.Series(name, STAGES)[codes.values]
 
 
-def reachable_by_order(rule: StageRule, *, horizon_days: int) -> dict[str, pl.Expr]:
+def reachable_by_order(table: pl.DataFrame, rule: StageRule, *, horizon_days: int) -> dict[str, Mask]:
     """Tell which stages the rule allows at the horizon's end to a customer who orders within it.
 
     - `first_time_buyer`: none, two order days are behind whoever orders again.
@@ -229,24 +232,25 @@ def reachable_by_order(rule: StageRule, *, horizon_days: int) -> dict[str, pl.Ex
     - `at_risk`, `lost`: left to the model.
 
     Args:
-        rule: The stage rule that built the table.
+        table: A customer table.
+        rule: The stage rule that built it.
         horizon_days: Length of the horizon.
 
     Returns:
-        Stage → a boolean expression over a customer table, for each stage that the rule can exclude.
+        Stage → whether each customer can reach it, shape (n,), for each stage that the rule can exclude.
     """
     longest_within = horizon_days - 1
-    was_loyal = pl.col("loyal_from_day").is_not_null()
-    has_recommended = pl.col("recommended_day").is_not_null()
-    has_days = pl.col("frequency") + 1 + horizon_days >= rule.loyal_min_order_days
-    has_tenure = pl.col("T_days") + longest_within >= rule.loyal_min_tenure_days
-    by_silence = pl.col("days_since_last_order") + longest_within > pl.col("lost_after_days")
+    was_loyal = ~np.isnan(table["loyal_from_day"].to_numpy())
+    has_recommended = ~np.isnan(table["recommended_day"].to_numpy())
+    has_days = table["frequency"].to_numpy() + 1 + horizon_days >= rule.loyal_min_order_days
+    has_tenure = table["T_days"].to_numpy() + longest_within >= rule.loyal_min_tenure_days
+    by_silence = table["days_since_last_order"].to_numpy() + longest_within > table["lost_after_days"].to_numpy()
     within = longest_within > math.floor(rule.lost_after_days * rule.own_rhythm_min_factor)
     return {
-        "first_time_buyer": pl.lit(value=False),
+        "first_time_buyer": np.zeros(table.height, dtype=np.bool_),
         "repeat": ~was_loyal & ~has_recommended,
         "loyal": (was_loyal | (has_days & has_tenure)) & ~has_recommended,
-        "won_back": by_silence | pl.lit(value=within),
+        "won_back": by_silence | within,
     }
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from features.lifecycle.stages import STAGES
 from features.lifecycle.vocabularies import Wording
+from serving.columns import SCORE_COLUMNS
 from serving.reasons import tell_reasons
 from serving.schemas.wire import BORROWED, CATALOGUE_HASH, LABEL, PLAYS, Probability, Size, Stage, Wire
 
@@ -14,6 +15,8 @@ _REASONS = (
     "The few themes behind p_churn, greatest first, in the language asked for; null where not computed: "
     "of a published run, beyond the serving.max_reason_customers with the highest value_at_risk."
 )
+_P_NEXT = {stage: f"p_next_{stage}" for stage in STAGES}
+_FLAT = [name for name in SCORE_COLUMNS if name not in _P_NEXT.values()]
 _BY_HORIZON = "The model's own horizon, and of a request those that it asks for, shortest first."
 
 
@@ -106,8 +109,8 @@ class Score(Wire):
             run_id: Of the published run that it comes from.
             by_horizon: The values of `AtHorizon` for each horizon; empty for the row's own alone.
         """
-        flat = {name: value for name, value in row.items() if not name.startswith("p_next_")}
-        p_next = {stage: row[f"p_next_{stage}"] for stage in STAGES}
+        flat = {name: row[name] for name in _FLAT}
+        p_next = {stage: row[name] for stage, name in _P_NEXT.items()}
         label = wording.label(row["stage"], row["rfm"])
         nested = {
             "run_id": run_id,
@@ -122,9 +125,9 @@ class Score(Wire):
         return cls.model_validate({**flat, **nested})
 
 
-def _reasons(packed: str | None, wording: Wording) -> list[ScoreReason] | None:
+def _reasons(packed: str | None, wording: Wording) -> list[dict[str, Any]] | None:
     told = tell_reasons(packed, language=wording.language)
-    return None if told is None else [ScoreReason.model_validate(reason._asdict()) for reason in told]
+    return None if told is None else [reason._asdict() for reason in told]
 
 
 class NotScored(Wire):

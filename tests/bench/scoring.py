@@ -15,8 +15,6 @@ from serving.store.score_store import RunInfo
 from tests.bench.orders import CUTOFF_DAY
 from tests.bench.table import Row, race, say, timed
 from tests.bench.workspace import NOW, Workspace
-from training.models.contributions import view_process
-from training.models.inputs import model_inputs
 from training.models.reasons import find_reasons
 
 _ROUNDS = 2
@@ -37,7 +35,7 @@ def run(workspace: Workspace) -> list[Row]:
         rows.append(Row(work, ours, "LightGBM predictions", theirs, "s", "" if work.startswith(" ") else "≤ 3"))
     explained = workspace.customer_table.head(load_settings().serving.max_reason_customers)
     model = workspace.bundle.model
-    explaining = timed(lambda: find_reasons(model, explained, model.reference) if model.reference else None)
+    explaining = timed(lambda: find_reasons(model, model.see(explained), model.reference) if model.reference else None)
     ours, theirs = race(explaining, _predicting(workspace, explained), rounds=_ROUNDS)
     return [*rows, Row(f"  reasons, {explained.height:,} customers", ours, "predictions of them", theirs, "s", "")]
 
@@ -45,9 +43,9 @@ def run(workspace: Workspace) -> list[Row]:
 def _predicting(workspace: Workspace, table: pl.DataFrame) -> Callable[[], float]:
     """Return the work of the bare trees on these customers, timed."""
     model = workspace.bundle.model
-    inputs = model_inputs(table, model.features)
-    seen = (model.churn.tree_inputs(inputs, view_process(model, table)), inputs)
-    parts = [(trees, x) for trees, x in zip((model.churn.trees, model.next_stage.trees), seen, strict=True) if trees]
+    seen = model.see(table)
+    inputs = (model.churn.tree_inputs(seen.inputs, seen.process), seen.inputs)
+    parts = [(trees, x) for trees, x in zip((model.churn.trees, model.next_stage.trees), inputs, strict=True) if trees]
     return timed(lambda: [trees.predict(x) for trees, x in parts])
 
 

@@ -4,12 +4,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from training.models.contributions import draw, share_out_from, view_process
-from training.models.inputs import input_names, model_inputs, purchase_summary
+from training.models.contributions import draw, share_out_from
+from training.models.figures import find_usual
 from training.models.lifecycle import LifecycleModel
 from training.models.reference import Reference
 from training.models.summary import PurchaseSummary
-from training.models.tellings import find_usual
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
@@ -26,18 +25,18 @@ def learn_reference(model: LifecycleModel, present: pl.DataFrame) -> Reference:
         present: Its customer table; of a large one, active customers drawn at random stand for all.
     """
     active = draw(_take_active(present))
-    inputs, process = model_inputs(active, model.features), view_process(model, active)
-    p_no_order, names = float(process[:, 0].mean()), input_names(model.features)
-    parts = share_out_from(p_no_order, model.churn, inputs, process)
+    seen, names = model.see(active), model.inputs
+    p_no_order = float(seen.process[:, 0].mean())
+    parts = share_out_from(p_no_order, model.churn, seen)
     *means, process_mean = parts.values.mean(axis=0).tolist()
-    rows = _find_ordinary(parts.p_churn)
+    ordinary = seen.take(_find_ordinary(seen.p_churn))
     return Reference(
-        inputs=dict(zip(names, pl.Series(_medians(inputs[rows]), nan_to_null=True).to_list(), strict=True)),
-        usual=find_usual(active),
+        inputs=dict(zip(names, pl.Series(_medians(ordinary.inputs), nan_to_null=True).to_list(), strict=True)),
+        usual=find_usual(dict(zip(names, seen.inputs.T, strict=True))),
         p_no_order=p_no_order,
         mean_parts=dict(zip(names, means, strict=True)),
         mean_process_part=process_mean,
-        process=_view_ordinary(model, active, rows),
+        process=_view_ordinary(model, ordinary.summary),
     )
 
 
@@ -53,10 +52,9 @@ def _find_ordinary(p_churn: Vector) -> npt.NDArray[np.intp]:
     return np.argsort(distances, kind="stable")[: max(_MIN_ORDINARY, p_churn.size // 10)]
 
 
-def _view_ordinary(model: LifecycleModel, active: pl.DataFrame, rows: npt.NDArray[np.intp]) -> tuple[float, ...]:
-    """Return what the purchase process says of a customer with the median order timing of these rows."""
-    summary = purchase_summary(active)
-    timing = _medians(np.column_stack([summary.frequency, summary.recency_days, summary.T_days])[rows])
+def _view_ordinary(model: LifecycleModel, summary: PurchaseSummary) -> tuple[float, ...]:
+    """Return what the purchase process says of a customer with the median order timing of these."""
+    timing = _medians(np.column_stack([summary.frequency, summary.recency_days, summary.T_days]))
     ordinary = PurchaseSummary(*(np.array([value]) for value in (*timing.tolist(), 0.0)))
     return tuple(model.process_view(ordinary)[0].tolist())
 

@@ -13,8 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from training.models.churn import ChurnModel, pool
-from training.models.inputs import input_names, model_inputs, purchase_summary
-from training.models.lifecycle import LifecycleModel
+from training.models.lifecycle import LifecycleModel, Seen
 from training.models.reference import Reference
 from training.models.themes import THEMES, themes_of
 
@@ -49,7 +48,7 @@ def churn_contributions(model: LifecycleModel, table: pl.DataFrame, reference: R
     mean; and what the pool's calibration makes of the whole distance, it makes of each part. Of each, the mean part of
     the active customers is taken off.
     """
-    return share_out(model, model_inputs(table, model.features), view_process(model, table), reference)
+    return share_out(model, model.see(table), reference)
 
 
 def drivers_by_theme(model: LifecycleModel, table: pl.DataFrame, reference: Reference) -> dict[str, float]:
@@ -70,22 +69,22 @@ def merge_by_theme(contributions: Contributions, model: LifecycleModel) -> Matri
     """Add up contributions by theme, shape (n, n_themes), columns as `THEMES`."""
     values = contributions.values
     merged = np.zeros((values.shape[0], len(THEMES)))
-    for column, theme in enumerate(themes_of(input_names(model.features))):  # one order of sums for one row and many
+    for column, theme in enumerate(themes_of(model.inputs)):  # one order of sums for one row and many
         merged[:, THEMES.index(theme)] += values[:, column]
     return merged
 
 
-def share_out(model: LifecycleModel, inputs: Matrix, process: Matrix, reference: Reference) -> Contributions:
-    """Share out what a model says of these inputs; see `churn_contributions`."""
-    parts = share_out_from(reference.p_no_order, model.churn, inputs, process)
-    means = reference.means(input_names(model.features))
+def share_out(model: LifecycleModel, seen: Seen, reference: Reference) -> Contributions:
+    """Share out what a model says of what it sees; see `churn_contributions`."""
+    parts = share_out_from(reference.p_no_order, model.churn, seen)
+    means = reference.means(model.inputs)
     return Contributions(parts.values - means, parts.base + float(means.sum()), parts.p_churn)
 
 
-def share_out_from(p_no_order: float, churn: ChurnModel, inputs: Matrix, process: Matrix) -> Contributions:
-    """Share out what a churn model says of these inputs, from what the trees and this P(no order) say on average."""
+def share_out_from(p_no_order: float, churn: ChurnModel, seen: Seen) -> Contributions:
+    """Share out what a churn model says of what it sees, from what the trees and this P(no order) say on average."""
+    inputs, process, p_churn = seen.inputs, seen.process, seen.p_churn
     values = np.zeros((inputs.shape[0], inputs.shape[1] + 1))
-    p_churn = churn.p_churn(inputs, process)
     distance = process[:, 0] - p_no_order
     if churn.trees is None:
         values[:, -1] = distance
@@ -113,11 +112,6 @@ def _ratio(moved: Vector, step: Vector, *, limit: Vector) -> Vector:
     """Return moved ÷ step, and its limit where there is hardly a step."""
     is_step = np.abs(step) > _NO_STEP
     return np.where(is_step, moved / np.where(is_step, step, 1.0), limit)
-
-
-def view_process(model: LifecycleModel, table: pl.DataFrame) -> Matrix:
-    """Return what the purchase process says of each customer, shape (n, 3)."""
-    return model.process_view(purchase_summary(table))
 
 
 def draw(table: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,6 @@ from features.lifecycle.stages import STAGES
 from features.table import FEATURE_NAMES
 from training.models.summary import YEAR_DAYS, PurchaseSummary
 
-_STAGE = pl.Enum(STAGES)
 _STAGE_INPUTS = ("stage_code", "at_risk_after_days", "lost_after_days")
 
 
@@ -25,8 +24,22 @@ def input_names(features: Sequence[str]) -> tuple[str, ...]:
 
 
 def stage_codes(stages: pl.Series) -> npt.NDArray[np.int64]:
-    """Return the position of each stage in `STAGES`, shape (n,)."""
-    return stages.cast(_STAGE).to_physical().to_numpy().astype(np.int64)
+    """Return the position of each stage in `STAGES`, shape (n,).
+
+    Raises:
+        ValueError: If there is another stage among them.
+    """
+    codes = np.full(len(stages), -1, dtype=np.int64)
+    for code, stage in enumerate(STAGES):
+        codes[(stages == stage).to_numpy()] = code
+    if codes.min(initial=0) < 0:
+        raise ValueError("there are stages that are none")
+    return codes
+
+
+def read_stage_codes(inputs: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Return the stage codes that a model matrix holds, shape (n,)."""
+    return inputs[:, -len(_STAGE_INPUTS)].astype(np.int64)
 
 
 def model_inputs(table: pl.DataFrame, features: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -35,16 +48,13 @@ def model_inputs(table: pl.DataFrame, features: Sequence[str]) -> npt.NDArray[np
     NaN stands where a feature is null, and in the column of a feature that the table lacks.
     """
     inputs = np.full((table.height, len(features) + len(_STAGE_INPUTS)), np.nan)
-    present = [i for i, name in enumerate(features) if name in table.columns]
-    inputs[:, present] = _numbers(table, [features[i] for i in present])
+    columns = set(table.columns)
+    present = [i for i, name in enumerate(features) if name in columns]
+    inputs[:, present] = table[[features[i] for i in present]].to_numpy()
     inputs[:, len(features)] = stage_codes(table["stage"])
-    inputs[:, len(features) + 1 :] = _numbers(table, _STAGE_INPUTS[1:])
+    for place, name in enumerate(_STAGE_INPUTS[1:], start=len(features) + 1):
+        inputs[:, place] = table[name].to_numpy()
     return inputs
-
-
-def _numbers(table: pl.DataFrame, names: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Return columns as one matrix, NaN where a value is null; of floats alone it costs one copy."""
-    return np.asarray(table.select(names).to_numpy(), dtype=np.float64)
 
 
 def mean_order_value(table: pl.DataFrame) -> float:
@@ -56,7 +66,7 @@ def mean_order_value(table: pl.DataFrame) -> float:
 def purchase_summary(table: pl.DataFrame) -> PurchaseSummary:
     """Return the sufficient statistics of the purchase models, one element per customer."""
     names = ("frequency", "recency_days", "T_days", "monetary_value")
-    frequency, recency, age, value = np.nan_to_num(_numbers(table, names)).T
+    frequency, recency, age, value = np.nan_to_num([table[name].to_numpy() for name in names])
     return PurchaseSummary(frequency, recency, age, value, year_day=_year_day(table, recency_days=recency))
 
 

@@ -12,7 +12,7 @@ from features.lifecycle.stages import STAGES, StageRule, reachable_by_order
 from features.settings import ValueSettings
 from training.models.churn import ChurnModel, process_view
 from training.models.horizons import HORIZONS_DAYS
-from training.models.inputs import model_inputs, purchase_summary, stage_codes
+from training.models.inputs import input_names, model_inputs, purchase_summary, read_stage_codes, stage_codes
 from training.models.next_segment import CellForecast, NextSegmentModel
 from training.models.next_stage import NextStageModel, join_branches
 from training.models.prospects import ProspectModel
@@ -25,19 +25,23 @@ from training.models.value_terms import ValueTerms
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the churn model sees of n customers, in the order of the table.
+    """What the churn model sees of n customers, and what it says of them, in the order of the table.
 
     Args:
         inputs: Model matrix (see `model_inputs`), shape (n, n_inputs).
-        process: What the purchase process says (see `process_view`), shape (n, 3).
+        summary: What the purchase process knows of them.
+        process: What it says (see `process_view`), shape (n, 3).
+        p_churn: P(no order in the horizon), shape (n,).
     """
 
     inputs: npt.NDArray[np.float64]
+    summary: PurchaseSummary
     process: npt.NDArray[np.float64]
+    p_churn: npt.NDArray[np.float64]
 
     def take(self, rows: npt.NDArray[np.intp] | slice) -> "Seen":
         """Return what is seen of some of the customers."""
-        return Seen(self.inputs[rows], self.process[rows])
+        return Seen(self.inputs[rows], self.summary.take(rows), self.process[rows], self.p_churn[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +106,13 @@ class LifecycleModel:
 
     def answer(self, table: pl.DataFrame) -> Answer:
         """Answer for every row of a customer table built with this model's stage rule and horizon."""
-        summary, inputs = purchase_summary(table), model_inputs(table, self.features)
-        seen = Seen(inputs, self.process_view(summary))
-        p_churn = self.churn.p_churn(seen.inputs, seen.process)
-        p_given_order = self.next_stage.p_given_order(inputs, stage_codes(table["stage"]), self.is_reachable(table))
-        tied = self.process.tie(summary, p_churn, horizon_days=self.horizon_days)
+        seen = self.see(table)
+        p_churn, stage_code = seen.p_churn, read_stage_codes(seen.inputs)
+        p_given_order = self.next_stage.p_given_order(seen.inputs, stage_code, self.is_reachable(table))
+        tied = self.process.tie(seen.summary, p_churn, horizon_days=self.horizon_days)
         forecast = self.process.forecast(
             tied,
-            self.order_value(inputs, tied),
+            self.order_value(seen.inputs, tied),
             terms=self.terms,
             interval_coverage=self.value.interval_coverage,
         )
@@ -120,8 +123,10 @@ class LifecycleModel:
         return Answer(p_churn, self._churn_by_horizon(p_churn, tied), p_next_stage, tied, forecast, cells, seen)
 
     def see(self, table: pl.DataFrame) -> Seen:
-        """Return what the churn model sees of every row of a customer table."""
-        return Seen(model_inputs(table, self.features), self.process_view(purchase_summary(table)))
+        """Return what the churn model sees of every row of a customer table, and what it says of them."""
+        inputs, summary = model_inputs(table, self.features), purchase_summary(table)
+        process = self.process_view(summary)
+        return Seen(inputs, summary, process, self.churn.p_churn(inputs, process))
 
     def _churn_by_horizon(self, p_churn: npt.NDArray[np.float64], tied: Tied) -> npt.NDArray[np.float64]:
         """Carry p_churn to other horizons through the purchase process that is tied to it, shape (n, 3)."""
@@ -133,6 +138,11 @@ class LifecycleModel:
     def process_view(self, summary: PurchaseSummary) -> npt.NDArray[np.float64]:
         """Return what the purchase process says of each customer, shape (n, 3) (see `churn.process_view`)."""
         return process_view(self.process.timing, summary, horizon_days=self.horizon_days)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the columns of the model matrix."""
+        return input_names(self.features)
 
     @property
     def terms(self) -> ValueTerms:
@@ -155,9 +165,8 @@ class LifecycleModel:
     def is_reachable(self, table: pl.DataFrame) -> npt.NDArray[np.bool_]:
         """Tell which stages the rule allows at the horizon's end after an order, shape (n, n_stages)."""
         allowed = np.ones((table.height, len(STAGES)), dtype=np.bool_)
-        said = table.select(**reachable_by_order(self.stage_rule, horizon_days=self.horizon_days))
-        for stage in said.columns:
-            allowed[:, STAGES.index(stage)] = said[stage].to_numpy()
+        for stage, said in reachable_by_order(table, self.stage_rule, horizon_days=self.horizon_days).items():
+            allowed[:, STAGES.index(stage)] = said
         return allowed
 
     def to_dict(self) -> dict[str, Any]:

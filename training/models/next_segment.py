@@ -152,10 +152,9 @@ class NextSegmentModel:
         Raises:
             ValueError: If the segments have other bins than the model.
         """
-        if (segments.bins, value_bins(segments).score.size) != (len(self.recency), len(self.value)):
-            raise ValueError("the segments have other bins than the model was fitted with")
-        groups = self.group_of_code[segments.code_numbers(table, silent_days=silent_days)]
-        return np.asarray(groups * len(SIZES) + segments.size_numbers(table))
+        self._require_same_bins(segments, value_bins(segments))
+        scores = segments.scores(table, silent_days=silent_days)
+        return self._number_cells(scores, segments.size_numbers(table))
 
     def predict(self, table: pl.DataFrame, p_churn: Vector, *, segments: Segments, horizon_days: int) -> CellForecast:
         """Forecast the cells at the end of the horizon.
@@ -170,14 +169,26 @@ class NextSegmentModel:
             ValueError: If the segments have other bins than the model.
         """
         bins = value_bins(segments)
-        frequency = segments.scores(table)[:, 1] - 1
+        self._require_same_bins(segments, bins)
+        scores, sizes = segments.scores(table), segments.size_numbers(table)
+        silent = scores.copy()
+        silent[:, 0] = segments.recency_scores(table["days_since_last_order"].to_numpy() + horizon_days)
         return CellForecast(
-            cell=self.cells(table, segments),
-            silent_cell=self.cells(table, segments, silent_days=horizon_days),
-            state=frequency * bins.score.size + bins.locate(table["historic_value"].to_numpy()),
+            cell=self._number_cells(scores, sizes),
+            silent_cell=self._number_cells(silent, sizes),
+            state=(scores[:, 1] - 1) * bins.score.size + bins.locate(table["historic_value"].to_numpy()),
             p_churn=p_churn,
             given_order=self._given_order(bins),
         )
+
+    def _require_same_bins(self, segments: Segments, bins: ValueBins) -> None:
+        if (segments.bins, bins.score.size) != (len(self.recency), len(self.value)):
+            raise ValueError("the segments have other bins than the model was fitted with")
+
+    def _number_cells(self, scores: IntArray, sizes: IntArray) -> IntArray:
+        n_scores = len(self.recency)
+        groups = self.group_of_code[(scores - 1) @ [n_scores**2, n_scores, 1]]
+        return np.asarray(groups * len(SIZES) + sizes)
 
     def _given_order(self, bins: ValueBins) -> Matrix:
         """Return P(cell at the end | an order comes) per (F, V), shape (n_scores · n_value_bins, n_cells)."""

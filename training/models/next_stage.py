@@ -15,7 +15,7 @@ Matrix = npt.NDArray[np.float64]
 _ACTIVE = [STAGES.index(stage) for stage in ("repeat", "loyal", "ambassador")]
 _AMBASSADOR = len(_ACTIVE) - 1
 # Whom a recommendation makes an ambassador without an order.
-_CAN_RECOMMEND = [STAGES.index(stage) for stage in ("first_time_buyer", "repeat", "loyal")]
+_CAN_RECOMMEND = np.isin(STAGES, ("first_time_buyer", "repeat", "loyal"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class NextStageModel:
         Args:
             silent_code: Stage at the horizon's end should neither come, shape (n,).
         """
-        return np.where(np.isin(silent_code, _CAN_RECOMMEND), self.p_recommends, 0.0)
+        return np.where(_CAN_RECOMMEND[silent_code], self.p_recommends, 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is not trees as JSON values."""

@@ -302,8 +302,9 @@ class PurchaseProcess:
 
     def p_no_order_curve(self, tied: Tied, *, ends_days: FloatArray) -> FloatArray:
         """Compute P(no order by each of k ends), (n, k); p_churn at the horizon."""
-        alive = self.timing.orders_if_alive(tied.summary, ends_days=ends_days)
-        return 1.0 - tied.p_order_until(alive.p_order)
+        one = tied.summary.take(tied.alive.first)
+        curve = [self.timing.p_order_if_alive(one, horizon_days=end) for end in ends_days.tolist()]
+        return 1.0 - tied.p_order_until(np.column_stack(curve))
 
     def p_orders(self, tied: Tied, *, max_orders: int) -> FloatArray:
         """Compute P(n orders within the horizon), (n_customers, max_orders + 1), with P(0) = p_churn exactly."""
@@ -369,18 +370,18 @@ class PurchaseProcess:
 
     def _next_order(self, tied: Tied, coverage: float) -> Wait:
         tail = 0.5 * (1.0 - coverage)
-        levels = (0.5, tail, 1.0 - tail)
-        return Wait(*(self._wait_days(tied, level) for level in levels))
+        return Wait(*self._wait_days(tied, np.array([0.5, tail, 1.0 - tail])))
 
-    def _wait_days(self, tied: Tied, level: float) -> FloatArray:
-        """Solve P(an order within t) = level for t, (n,); NaN where an order never is so likely."""
-        result, needed = np.full(len(tied.summary), np.nan), level / np.maximum(tied.kappa, np.finfo(np.float64).tiny)
-        is_late = (tied.kappa > 1.0) & (level > tied.p_order)
-        silent = 1.0 - tied.alive.p_order[tied.alive.inverse[is_late], -1]
-        needed[is_late] = 1.0 - (1.0 - level) * silent / (1.0 - tied.p_order[is_late])
-        (rows,) = np.nonzero(needed < 1.0)
-        wait = self.timing.wait_days_if_alive(tied.summary.take(rows), needed[rows])
-        result[rows] = np.where(np.isfinite(wait), wait, np.nan)
+    def _wait_days(self, tied: Tied, levels: FloatArray) -> FloatArray:
+        """Solve P(an order within t) = level for t, (n_levels, n); NaN where an order never is so likely."""
+        needed = levels[:, None] / np.maximum(tied.kappa, np.finfo(np.float64).tiny)
+        which, late = np.nonzero((tied.kappa > 1.0) & (levels[:, None] > tied.p_order))
+        silent = 1.0 - tied.alive.p_order[tied.alive.inverse[late], -1]
+        needed[which, late] = 1.0 - (1.0 - levels[which]) * silent / (1.0 - tied.p_order[late])
+        which, rows = np.nonzero(needed < 1.0)
+        wait = self.timing.wait_days_if_alive(tied.summary.take(rows), needed[which, rows])
+        result = np.full_like(needed, np.nan)
+        result[which, rows] = np.where(np.isfinite(wait), wait, np.nan)
         return result
 
 

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from training.models.contributions import merge_by_theme, share_out
-from training.models.inputs import input_names
-from training.models.lateness import find_lateness
+from training.models.figures import Figures, choose_tellings, find_figures, holds
+from training.models.lateness import put_on_time
 from training.models.lifecycle import LifecycleModel, Seen
 from training.models.reference import Reference
-from training.models.tellings import OWN_LATENESS, TELLINGS, choose_telling, find_figures
-from training.models.themes import SILENCE, THEMES, themes_of
+from training.models.tellings import OWN_LATENESS, TELLINGS
+from training.models.themes import SILENCE, THEMES
 
 Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
@@ -47,56 +46,35 @@ class Reason:
     facts: Mapping[str, float]
 
 
-def find_reasons(
-    model: LifecycleModel, table: pl.DataFrame, reference: Reference, *, seen: Seen | None = None
-) -> list[tuple[Reason, ...]]:
+def find_reasons(model: LifecycleModel, seen: Seen, reference: Reference) -> list[tuple[Reason, ...]]:
     """Find the reasons behind the probability of churn of each customer, the greatest first.
 
     Args:
         model: Which.
-        table: A customer table.
+        seen: What the model sees of customers (see `LifecycleModel.see`).
         reference: What customers are compared with.
-        seen: What the model sees of the table, where that is known already.
 
     Returns:
-        One tuple per row: at most `MAX_REASONS`, none where nothing stands out.
+        One tuple per customer: at most `MAX_REASONS`, none where nothing stands out.
     """
-    whole = model.see(table) if seen is None else seen
-    parts = [slice(start, start + _ROWS_AT_ONCE) for start in range(0, table.height, _ROWS_AT_ONCE)]
-    return [
-        reasons for part in parts for reasons in _find_reasons(model, table[part], reference, seen=whole.take(part))
-    ]
+    parts = [slice(start, start + _ROWS_AT_ONCE) for start in range(0, seen.p_churn.size, _ROWS_AT_ONCE)]
+    return [reasons for part in parts for reasons in _find_reasons(model, seen.take(part), reference)]
 
 
-def _find_reasons(
-    model: LifecycleModel, table: pl.DataFrame, reference: Reference, *, seen: Seen
-) -> list[tuple[Reason, ...]]:
-    inputs, process = seen.inputs, seen.process
-    found = share_out(model, inputs, process, reference)
+def _find_reasons(model: LifecycleModel, seen: Seen, reference: Reference) -> list[tuple[Reason, ...]]:
+    found = share_out(model, seen, reference)
     effects = merge_by_theme(found, model)
-    figures = find_figures(table, reference.usual)
-    raises = found.p_churn > found.base
-    candidates = _matters(effects, found.p_churn - found.base)
-    tellings = np.full(effects.shape, -1, dtype=np.int64)
-    asked = {theme: np.flatnonzero(candidates[:, column]) for column, theme in enumerate(THEMES)}
-    usual = _p_churn_if_ordinary(model, inputs, process, reference, asked)
-    for column, theme in enumerate(THEMES):
-        rows = asked[theme]
-        rows = rows[(found.p_churn[rows] - usual[theme]) * effects[rows, column] >= 0.0]
-        if rows.size:
-            tellings[rows, column] = choose_telling(theme, _take(figures, rows), raises=raises[rows])
-    late, added = _find_late(model, table, found.p_churn, figures)
+    figures = find_figures(dict(zip(model.inputs, seen.inputs.T, strict=True)), reference.usual)
+    tellings = choose_tellings(figures, raises=found.p_churn > found.base)
+    candidates = (tellings >= 0) & _matters(effects, found.p_churn - found.base)
+    late = np.flatnonzero(holds(figures)[OWN_LATENESS])
+    usual, on_time = _ask(model, seen, reference, candidates=candidates, late=late)
+    contradicts = (seen.p_churn[:, None] - usual) * effects < 0.0
+    tellings[~candidates | contradicts] = -1
+    added = seen.p_churn[late] - on_time
+    late, added = late[added >= _ENOUGH], added[added >= _ENOUGH]
     effects[late, _SILENCE_COLUMN], tellings[late, _SILENCE_COLUMN] = added, OWN_LATENESS
     return _tell(effects, tellings, figures)
-
-
-def _find_late(
-    model: LifecycleModel, table: pl.DataFrame, p_churn: Vector, figures: Mapping[str, Vector]
-) -> tuple[npt.NDArray[np.intp], Vector]:
-    """Return the rows of those whom lateness by their own usual gap moves a point or more, and what it adds."""
-    rows = np.flatnonzero(TELLINGS[OWN_LATENESS].holds(figures))
-    added = find_lateness(model, table[rows], p_churn[rows])
-    return rows[added >= _ENOUGH], added[added >= _ENOUGH]
 
 
 def _matters(effects: Matrix, distance: Vector) -> npt.NDArray[np.bool_]:
@@ -105,60 +83,50 @@ def _matters(effects: Matrix, distance: Vector) -> npt.NDArray[np.bool_]:
     return np.asarray(effects * np.sign(distance)[:, None] >= least[:, None])
 
 
-def _p_churn_if_ordinary(
-    model: LifecycleModel, inputs: Matrix, process: Matrix, reference: Reference, asked: Mapping[str, Rows]
-) -> dict[str, Vector]:
-    """Return the probability of churn of customers who are as usual in one theme, and themselves in all else.
+def _ask(
+    model: LifecycleModel, seen: Seen, reference: Reference, *, candidates: npt.NDArray[np.bool_], late: Rows
+) -> tuple[Matrix, Vector]:
+    """Ask the model what it would say of customers who differ in one thing, all at once: each time has its price.
 
     Args:
         model: Which.
-        inputs: Of all customers, shape (n, n_inputs).
-        process: What the process says of them, shape (n, 3).
+        seen: What it sees of n customers.
         reference: What is usual.
-        asked: Theme → rows of the customers to ask for. The model is asked once for all: a question costs more than
-            its rows.
+        candidates: Of which themes to ask, of which customers, shape (n, n_themes).
+        late: Rows of those who are late by their own usual gap.
 
     Returns:
-        Theme → shape (n_asked,).
+        Their probability of churn as usual in one theme, and themselves in all else, shape (n, n_themes), as it is
+        where it was not asked for; and that of the late on time, shape (n_late,).
     """
-    names = input_names(model.features)
-    its_columns = {
-        theme: [i for i, its in enumerate(themes_of(names)[: len(names)]) if its == theme] for theme in asked
-    }
-    changed, views = [], []
-    for theme, rows in asked.items():
-        changed.append(inputs[rows])
-        changed[-1][:, its_columns[theme]] = [reference.input(names[column]) for column in its_columns[theme]]
-        views.append(np.tile(reference.process, (rows.size, 1)) if theme == SILENCE else process[rows])
-    told = model.churn.p_churn(np.concatenate(changed), np.concatenate(views))
-    borders = np.cumsum([rows.size for rows in asked.values()])[:-1]
-    return dict(zip(asked, np.split(told, borders), strict=True))
+    themes, rows = np.nonzero(candidates.T)
+    inputs, process = reference.make_ordinary(seen.inputs, seen.process, model.inputs, rows=rows, themes=themes)
+    usual = np.repeat(seen.p_churn[:, None], len(THEMES), axis=1)
+    if late.size:
+        moved, timing = put_on_time(seen.take(late), model.inputs)
+        inputs, process = np.vstack([inputs, moved]), np.vstack([process, model.process_view(timing)])
+    told = model.churn.p_churn(inputs, process)
+    usual[rows, themes] = told[: rows.size]
+    return usual, told[rows.size :]
 
 
-def _take(figures: Mapping[str, Vector], rows: npt.NDArray[np.intp]) -> dict[str, Vector]:
-    return {name: values[rows] for name, values in figures.items()}
-
-
-def _tell(effects: Matrix, tellings: npt.NDArray[np.int64], figures: Mapping[str, Vector]) -> list[tuple[Reason, ...]]:
+def _tell(effects: Matrix, tellings: npt.NDArray[np.int64], figures: Figures) -> list[tuple[Reason, ...]]:
     """Return the told themes of each customer, the greatest first."""
     size = np.where(tellings >= 0, np.abs(effects), 0.0)
     order = np.argsort(-size, axis=1, kind="stable")[:, :MAX_REASONS]
+    chosen, its_effects = (np.take_along_axis(values, order, axis=1).tolist() for values in (tellings, effects))
     return [
         tuple(
-            Reason(
-                THEMES[column],
-                round(float(effects[row, column]), _DECIMALS),
-                _facts(tellings[row, column], row, figures),
-            )
-            for column in columns
-            if tellings[row, column] >= 0
+            Reason(THEMES[column], round(effect, _DECIMALS), _facts(telling, row, figures))
+            for column, telling, effect in zip(columns, chosen[row], its_effects[row], strict=True)
+            if telling >= 0
         )
         for row, columns in enumerate(order.tolist())
     ]
 
 
-def _facts(telling: int, row: int, figures: Mapping[str, Vector]) -> dict[str, float]:
-    return {name: _written(float(figures[name][row])) for name in TELLINGS[telling].facts}
+def _facts(telling: int, row: int, figures: Figures) -> dict[str, float]:
+    return {name: _written(figures.at(name, row)) for name in TELLINGS[telling].facts}
 
 
 def _written(value: float) -> float:

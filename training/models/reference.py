@@ -7,12 +7,17 @@ who can still be kept would be better than the average.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from training.models.churn import PROCESS_INPUTS
+from training.models.themes import SILENCE, THEMES, themes_of
+
+Matrix = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,28 @@ class Reference:
         """Return the mean part of each input, and last that of the purchase process, shape (n_inputs + 1,)."""
         return np.array([*(self.mean_parts[name] for name in names), self.mean_process_part])
 
+    def make_ordinary(
+        self, inputs: Matrix, process: Matrix, names: tuple[str, ...], *, rows: IndexArray, themes: IndexArray
+    ) -> tuple[Matrix, Matrix]:
+        """Return customers who are as usual in one theme, and themselves in all else.
+
+        Args:
+            inputs: Of all customers, shape (n, n_inputs).
+            process: What the process says of them, shape (n, 3).
+            names: Of the inputs.
+            rows: Of the customers to return, shape (n_asked,).
+            themes: In which theme each is as usual, as its position in `THEMES`, shape (n_asked,).
+
+        Returns:
+            Their inputs, and what the process says of them.
+        """
+        usual = np.array([self.input(name) for name in names])
+        is_silence = (themes == THEMES.index(SILENCE))[:, None]
+        return (
+            np.where(_is_of_theme(names)[themes], usual, inputs[rows]),
+            np.where(is_silence, self.process, process[rows]),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the reference as JSON values."""
         return {
@@ -76,3 +103,10 @@ class Reference:
         if not all(map(math.isfinite, (p_no_order, mean_process_part, *parts.values()))):
             raise ValueError("the reference holds a number that is not finite")
         return cls(inputs, usual, p_no_order, parts, mean_process_part, process)
+
+
+@lru_cache(maxsize=16)
+def _is_of_theme(names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """Tell which inputs are of which theme, shape (n_themes, n_inputs)."""
+    its = np.array(themes_of(names)[: len(names)])
+    return np.asarray(its == np.array(THEMES)[:, None])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 YEAR_DAYS = 365.25
 _TABLE_SLOTS_PER_ROW = 16
+_COLUMNS = ("frequency", "recency_days", "T_days", "monetary_value", "year_day")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class PurchaseSummary:
     T_days: FloatArray
     monetary_value: FloatArray
     year_day: FloatArray | None = None
+    _cells: list[Cells] = field(default_factory=list, init=False, repr=False, compare=False)  # one, once it is known
 
     def __post_init__(self) -> None:
         for name in _columns_of(self):
@@ -61,9 +63,15 @@ class PurchaseSummary:
     def __len__(self) -> int:
         return len(self.frequency)
 
-    def take(self, rows: IndexArray | BoolArray) -> PurchaseSummary:
-        """Select customers by row number or by mask. One element per selected customer."""
+    def take(self, rows: IndexArray | BoolArray | slice) -> PurchaseSummary:
+        """Select customers by row number, by mask or from one row to another. One element per selected customer."""
         return PurchaseSummary(**{name: getattr(self, name)[rows] for name in _columns_of(self)})
+
+    def cells_of_age(self) -> Cells:
+        """Group customers of equal frequency and T; found once, for every formula asks for it."""
+        if not self._cells:
+            self._cells.append(find_cells(self.frequency, self.T_days))
+        return self._cells[0]
 
     def monetary_is_known(self) -> BoolArray:
         """Tell which customers' repeat orders say something about the value of the next."""
@@ -118,17 +126,18 @@ def _compact_by_sorting(values: npt.NDArray[np.float64] | IndexArray) -> tuple[I
 
 
 def _columns_of(summary: PurchaseSummary) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(summary) if getattr(summary, field.name) is not None)
+    return _COLUMNS if summary.year_day is not None else _COLUMNS[:-1]
 
 
 def _validate(summary: PurchaseSummary) -> None:
     n = summary.frequency.size
-    for name in _columns_of(summary):
-        values: FloatArray = getattr(summary, name)
+    columns: dict[str, FloatArray] = {name: getattr(summary, name) for name in _columns_of(summary)}
+    for name, values in columns.items():
         if values.shape != (n,):
             raise ValueError(f"{name} has shape {values.shape}; all four arrays must have shape ({n},).")
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name} holds values that are not finite.")
+    is_finite = np.isfinite(list(columns.values())).all(axis=1)
+    if not is_finite.all():
+        raise ValueError(f"{list(columns)[int(np.argmin(is_finite))]} holds values that are not finite.")
     frequency, recency, age = summary.frequency, summary.recency_days, summary.T_days
     refusals = {
         "frequency must be whole numbers from 0 (order days - 1)": (frequency < 0) | (frequency != np.floor(frequency)),
@@ -138,9 +147,10 @@ def _validate(summary: PurchaseSummary) -> None:
         "monetary_value must be 0 where frequency is 0": (frequency == 0) & (summary.monetary_value != 0),
         "year_day must be from 0 to 365.25": _is_no_year_day(summary),
     }
-    for rule, is_refused in refusals.items():
-        if is_refused.any():
-            raise ValueError(f"{rule}; {int(is_refused.sum())} of {n} customers differ.")
+    counts = np.count_nonzero(list(refusals.values()), axis=1).tolist()
+    for rule, n_refused in zip(refusals, counts, strict=True):
+        if n_refused:
+            raise ValueError(f"{rule}; {n_refused} of {n} customers differ.")
 
 
 def _is_no_year_day(summary: PurchaseSummary) -> BoolArray:

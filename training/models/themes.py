@@ -1,6 +1,7 @@
 """Themes: the few words under which people read the many inputs of the churn model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 
 from features.catalogue import GROUPS, Feature
 from features.offers import EVENT
@@ -47,7 +48,8 @@ def theme_of(name: str) -> str:
     return _THEME_OF.get(name, SILENCE)
 
 
-def themes_of(names: Sequence[str]) -> tuple[str, ...]:
+@lru_cache(maxsize=16)
+def themes_of(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the theme of each input, and of the purchase process, which comes last."""
     return (*map(theme_of, names), SILENCE)
 

@@ -23,7 +23,7 @@ from training.models.maximum_likelihood import (
     maximise,
     require_informative,
 )
-from training.models.summary import FloatArray, IndexArray, PurchaseSummary, find_cells
+from training.models.summary import FloatArray, IndexArray, PurchaseSummary
 
 DEFAULT_TIME_UNIT_DAYS = 7.0
 STATISTICS = ("frequency", "recency_days", "T_days")
@@ -46,6 +46,13 @@ class AliveOrders:
     factorial: FloatArray
     p_order: FloatArray
     survival: FloatArray
+
+    @property
+    def first(self) -> IndexArray:
+        """A row number that represents each cell, (n_cells,)."""
+        first = np.empty(len(self.p_order), dtype=np.intp)
+        first[self.inverse[::-1]] = np.arange(len(self.inverse) - 1, -1, -1)
+        return first
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,5 +284,5 @@ def nbd_at_least(c: FloatArray, w: FloatArray, n: FloatArray) -> FloatArray:
 
 def cells_of_age(summary: PurchaseSummary) -> tuple[FloatArray, FloatArray, IndexArray]:
     """Return frequency and age in days of each cell of (frequency, T), and the cell of each customer."""
-    cells = find_cells(summary.frequency, summary.T_days)
+    cells = summary.cells_of_age()
     return summary.frequency[cells.first], summary.T_days[cells.first], cells.inverse

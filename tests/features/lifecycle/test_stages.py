@@ -442,8 +442,8 @@ def test_reached_where_possible(shop: Shop, rule: StageRule, shift: int, horizon
     [then] = build_stage_tables(build_records(shop), [Snapshot(cutoff_day + horizon_days)], rule=rule)
     came = orders.filter(pl.col("day").is_between(cutoff_day, cutoff_day + horizon_days - 1))["customer_id"]
     reached = then.filter(pl.col("customer_id").is_in(came.implode()))
-    for stage, is_reachable in reachable_by_order(rule, horizon_days=horizon_days).items():
-        excluded = table.filter(~is_reachable)["customer_id"]
+    for stage, is_reachable in reachable_by_order(table, rule, horizon_days=horizon_days).items():
+        excluded = table.filter(pl.Series(~is_reachable))["customer_id"]
         assert not set(reached.filter(pl.col("stage") == stage)["customer_id"]) & set(excluded), stage
 
 

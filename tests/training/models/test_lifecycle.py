@@ -53,6 +53,8 @@ def test_absent_feature(table: pl.DataFrame, model: LifecycleModel) -> None:
 def test_stage_codes() -> None:
     """A stage's code is its place in the canonical order."""
     assert stage_codes(pl.Series(STAGES)).tolist() == list(range(len(STAGES)))
+    with pytest.raises(ValueError, match="stages that are none"):
+        stage_codes(pl.Series(["loyal", "unheard_of"]))
 
 
 def test_summary(table: pl.DataFrame) -> None:

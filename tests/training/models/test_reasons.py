@@ -25,7 +25,7 @@ from training.models.contributions import (
     merge_by_theme,
 )
 from training.models.inputs import input_names, model_inputs, purchase_summary
-from training.models.lateness import find_lateness, put_on_time
+from training.models.lateness import put_on_time
 from training.models.lifecycle import LifecycleModel
 from training.models.reasons import MAX_REASONS, Reason, find_reasons
 from training.models.reference import Reference
@@ -53,7 +53,7 @@ def contributions(reasoned: LifecycleModel, table: pl.DataFrame) -> Contribution
 @pytest.fixture(scope="module")
 def found(reasoned: LifecycleModel, table: pl.DataFrame) -> list[tuple[Reason, ...]]:
     """Their reasons."""
-    return find_reasons(reasoned, table, _known(reasoned))
+    return find_reasons(reasoned, reasoned.see(table), _known(reasoned))
 
 
 def _build_table(model: LifecycleModel, records: Records, cutoff_day: int) -> pl.DataFrame:
@@ -134,7 +134,7 @@ def test_without_trees(reasoned: LifecycleModel, table: pl.DataFrame) -> None:
     told = churn_contributions(alone, table, reference)
     np.testing.assert_allclose(told.base + told.values.sum(axis=1), told.p_churn, rtol=0, atol=1e-12)
     assert told.base == pytest.approx(told.p_churn[_is_active(table)].mean())
-    assert {reason.theme for row in find_reasons(alone, table, reference) for reason in row} == {SILENCE}
+    assert {reason.theme for row in find_reasons(alone, alone.see(table), reference) for reason in row} == {SILENCE}
 
 
 def test_agreement(
@@ -175,7 +175,8 @@ def test_late(
         (pl.col("frequency") >= 2) & (pl.col("days_since_last_order") > 1.5 * pl.col("median_gap_days"))
     )
     rows = np.flatnonzero(late.to_series().fill_null(value=False).to_numpy())
-    added = find_lateness(reasoned, table[rows], contributions.p_churn[rows])
+    inputs, timing = put_on_time(reasoned.see(table[rows]), reasoned.inputs)
+    added = contributions.p_churn[rows] - reasoned.churn.p_churn(inputs, reasoned.process_view(timing))
     assert rows.size > 50
     assert (added >= 0.01).mean() > 0.9
     for row, effect in zip(rows.tolist(), added.tolist(), strict=True):
@@ -200,13 +201,15 @@ def test_on_time(model: LifecycleModel) -> None:
     days = [0, 9, 21, 30, 44, 56]
     orders = pl.DataFrame({"customer_id": "a", "day": days, "amount_micros": 10_000_000})
     late, on_time = (_build_table(model, Records.wrap(orders), day) for day in (200, 56 + 12))
-    moved = put_on_time(late)
+    [moved], timing = put_on_time(model.see(late), model.inputs)
+    seen = model.see(on_time)
     assert late["median_gap_days"].item() == 12.0
     for name in ("days_since_last_order", "T_days", "overdue_days", "recency_share", "median_gap_days"):
-        assert moved[name].item() == pytest.approx(on_time[name].item())
+        assert moved[model.inputs.index(name)] == pytest.approx(on_time[name].item())
     for name in ("silence_to_mean_gap", "silence_to_max_gap", "silence_to_median_gap", "silence_score"):
-        assert moved[name].item() == pytest.approx(on_time[name].item())
-    assert find_lateness(model, late.clear(), np.zeros(0)).size == 0
+        assert moved[model.inputs.index(name)] == pytest.approx(on_time[name].item())
+    assert timing.T_days == seen.summary.T_days
+    assert timing.year_day == seen.summary.year_day
 
 
 def test_few(found: list[tuple[Reason, ...]], contributions: Contributions, reasoned: LifecycleModel) -> None:
@@ -252,9 +255,9 @@ def test_silence(table: pl.DataFrame, found: list[tuple[Reason, ...]]) -> None:
 
 def test_alone(reasoned: LifecycleModel, table: pl.DataFrame, found: list[tuple[Reason, ...]]) -> None:
     """A customer explained alone has the very reasons that they have among all, and a second look finds the same."""
-    assert find_reasons(reasoned, table, _known(reasoned)) == found
+    assert find_reasons(reasoned, reasoned.see(table), _known(reasoned)) == found
     for row in range(0, table.height, 97):
-        assert find_reasons(reasoned, table[[row]], _known(reasoned)) == [found[row]]
+        assert find_reasons(reasoned, reasoned.see(table[[row]]), _known(reasoned)) == [found[row]]
 
 
 def test_together(reasoned: LifecycleModel, table: pl.DataFrame, contributions: Contributions) -> None:
@@ -272,8 +275,9 @@ def test_slices(
     """A large base is explained part by part, to the same end; what is drawn of it is drawn the same twice."""
     monkeypatch.setattr(reasons, "_ROWS_AT_ONCE", 400)
     monkeypatch.setattr(contributions_module, "_MAX_DRAWN", 400)
-    assert find_reasons(reasoned, table, _known(reasoned)) == found
-    assert find_reasons(reasoned, table.clear(), _known(reasoned)) == []
+    seen = reasoned.see(table)
+    assert find_reasons(reasoned, seen, _known(reasoned)) == found
+    assert find_reasons(reasoned, seen.take(slice(0)), _known(reasoned)) == []
     assert learn_reference(reasoned, table) == learn_reference(reasoned, table) != _known(reasoned)
     again = [drivers_by_theme(reasoned, table, _known(reasoned)) for _ in range(2)]
     assert again[0] == again[1]
@@ -321,7 +325,7 @@ def test_whole_shop(whole_bundle: Bundle, whole_shop: Any) -> None:
     """Of a shop that records everything, more than order timing is told, and no reason holds an id."""
     model = whole_bundle.model
     table = _build_table(model, whole_shop.records, to_day(AS_OF))
-    found = find_reasons(model, table, _known(model))
+    found = find_reasons(model, model.see(table), _known(model))
     told = churn_contributions(model, table, _known(model))
     np.testing.assert_allclose(told.base + told.values.sum(axis=1), told.p_churn, rtol=0, atol=1e-12)
     assert len({reason.theme for row in found for reason in row}) >= 4

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.models.tellings import SHOP, TELLINGS, choose_telling, find_figures, find_usual
+from training.models.figures import choose_tellings, find_figures, find_usual
+from training.models.tellings import OWN_LATENESS, SHOP, TELLINGS
 from training.models.themes import SILENCE, THEMES
 
 DAYS = st.integers(1, 400).map(float)
@@ -16,9 +16,9 @@ DAYS = st.integers(1, 400).map(float)
 
 def _tell(theme: str, features: Mapping[str, float | None], *, raises: bool, **usual: float) -> dict[str, float]:
     """Return the facts by which a theme of one customer is told; none where it cannot be."""
-    table = pl.DataFrame({name: [value] for name, value in features.items()}, dict.fromkeys(features, pl.Float64))
-    figures = find_figures(table, usual)
-    [chosen] = choose_telling(theme, figures, raises=np.array([raises]))
+    known = {name: np.array([value], dtype=np.float64) for name, value in features.items()}
+    figures = find_figures(known, usual)
+    chosen = choose_tellings(figures, raises=np.array([raises]))[0, THEMES.index(theme)]
     return {} if chosen < 0 else {name: float(figures[name][0]) for name in TELLINGS[chosen].facts}
 
 
@@ -29,6 +29,14 @@ def test_both_ways(theme: str) -> None:
     assert "either" in directions or directions == {"raises", "lowers"}
     for raises in (True, False):
         assert _tell(theme, {"frequency": None}, raises=raises) == {}
+
+
+def test_order() -> None:
+    """The tellings of a theme stand together, in the order of the themes, and lateness comes first of all."""
+    assert list(dict.fromkeys(telling.theme for telling in TELLINGS)) == list(THEMES)
+    assert [telling.theme for telling in TELLINGS] == sorted((telling.theme for telling in TELLINGS), key=THEMES.index)
+    assert TELLINGS[OWN_LATENESS].facts == ("days_since_last_order", "median_gap_days")
+    assert TELLINGS[OWN_LATENESS].direction == "raises"
 
 
 @given(DAYS, DAYS, DAYS, st.integers(0, 5).map(float), st.booleans())
@@ -70,12 +78,10 @@ def test_money() -> None:
 
 def test_usual() -> None:
     """What is usual is the median of those of whom it is known; of what fewer than 10 have, nothing is."""
-    table = pl.DataFrame(
-        {
-            "frequency": [0.0, 0.0, 1.0, *[4.0] * 9],
-            "median_gap_days": [None, None, 10.0, *[30.0] * 4, *[20.0] * 5],
-            "mean_review_rating": [None] * 3 + [4.5] * 9,
-            "last_survey_answer": pl.Series([None] * 12, dtype=pl.Float64),
-        }
-    )
-    assert find_usual(table) == {f"{SHOP}median_gap_days": 20.0, f"{SHOP}n_order_days": 5.0}
+    known = {
+        "frequency": np.array([0.0, 0.0, 1.0, *[4.0] * 9]),
+        "median_gap_days": np.array([np.nan, np.nan, 10.0, *[30.0] * 4, *[20.0] * 5]),
+        "mean_review_rating": np.array([np.nan] * 3 + [4.5] * 9),
+        "last_survey_answer": np.full(12, np.nan),
+    }
+    assert find_usual(known) == {f"{SHOP}median_gap_days": 20.0, f"{SHOP}n_order_days": 5.0}
