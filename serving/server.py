@@ -147,6 +147,7 @@ def _started(
     workers: int,
     tls: Tls | None = None,
 ) -> Iterator[_Running]:
+    _check_home(home)
     _check_exposure(home, host=host, insecure_local=insecure_local)
     build_wording(load_settings(config).lifecycle)  # a mistake in it is better told here than in the child's log
     address = "127.0.0.1" if host == "localhost" else host  # BentoML takes addresses only
@@ -188,6 +189,11 @@ def _bentoml_home(home: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="lifestage-") as passing:
         yield Path(passing)
+
+
+def _check_home(home: Path) -> None:
+    if home.exists() and not home.is_dir():  # the child would be started again and again, for START_SECONDS
+        raise SettingsError(f"The home {home} is not a folder.", remedy="Give another --home, or move that file away.")
 
 
 def _check_exposure(home: Path, *, host: str, insecure_local: bool) -> None:

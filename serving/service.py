@@ -16,16 +16,17 @@ from starlette.types import ASGIApp
 
 from serving.champion.watcher import watch_champion
 from serving.environment import WORKERS_VARIABLE
+from serving.garbage import spare_what_is_loaded
 from serving.http.admission import Admission, some_patience
 from serving.http.api import build_app, known_routes
 from serving.http.arrival import Arrival
 from serving.http.door import Door
 from serving.http.draining import Draining
 from serving.http.guards import ProblemBoundary
-from serving.http.malformed import answer_malformed_with_problems
+from serving.http.hiding import HiddenRequest, WholeRequest
 from serving.http.scrape import add_metrics, served_version
 from serving.http.shortcut import Shortcut
-from serving.http.telemetry import Telemetry, WholeRequest
+from serving.http.telemetry import Telemetry
 from serving.http.tracing import choose_tracing, is_traced
 from serving.state import LiveState
 from serving.telemetry.logs import write_json_logs
@@ -38,13 +39,11 @@ SWITCH_SECONDS = 0.0005
 TRACES_MILLISECONDS = 3000
 
 write_json_logs(os.environ)
-answer_malformed_with_problems()
 live = LiveState()
 draining = Draining()
 n_workers = int(os.environ.get(WORKERS_VARIABLE, "1"))
 app = build_app(live)
 add_metrics(app, live)
-app.add_middleware(WholeRequest)
 
 
 def _count_reload(outcome: str) -> None:
@@ -66,7 +65,7 @@ class _BoundedService(Service["LifestageApi"]):  # type: ignore[misc]  # untyped
     def to_asgi(self, is_main: bool = True) -> ASGIApp:  # noqa: FBT001, FBT002  # the signature of the base
         """Return the service inside layers that are also outside BentoML's own middleware."""
         routes = known_routes(app)
-        bento = super().to_asgi(is_main)
+        bento = HiddenRequest(super().to_asgi(is_main))
         way = Shortcut(bento, app, is_traced=is_traced(os.environ), limit_seconds=REQUEST_TIMEOUT_SECONDS)
         admission = Admission(way, _most_requests, some_patience)
         Door(admission, routes=routes, live=live, metrics=process_metrics(), draining=draining).install()
@@ -74,7 +73,7 @@ class _BoundedService(Service["LifestageApi"]):  # type: ignore[misc]  # untyped
         return Telemetry(bounded, routes=routes, live=live, metrics=process_metrics(), draining=draining)
 
 
-@bentoml.asgi_app(app, path="/")
+@bentoml.asgi_app(WholeRequest(app), path="/")
 class LifestageApi:
     """Will a customer leave, which lifecycle stage comes next, and what is the customer worth."""
 
@@ -84,6 +83,7 @@ class LifestageApi:
         process_metrics().serve_model(served_version(live))
         draining.install()
         live.is_ending = lambda: draining.is_draining
+        spare_what_is_loaded()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # untyped library
     def close(self) -> None:

@@ -6,10 +6,12 @@ serialise their own answers, so that this work stays there too.
 
 from fastapi import FastAPI
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.cards import ModelCard, build_model_card
 from serving.http import pages
 from serving.http.admin_routes import add_admin
+from serving.http.bare import BareRoutes
 from serving.http.bodies import JSON, NDJSON, BodyGuard
 from serving.http.guards import KeyGuard, ProblemBoundary
 from serving.http.idempotency import IdempotencyGuard
@@ -26,9 +28,23 @@ from serving.http.write_gate import WriteGate
 from serving.state import LiveState
 
 
-def build_app(live: LiveState) -> FastAPI:
+class Api(FastAPI):
+    """FastAPI behind guards, which stand before its own layers."""
+
+    way_in: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request come in by the guards."""
+        await self.way_in(scope, receive, send)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that has passed them."""
+        await super().__call__(scope, receive, send)
+
+
+def build_app(live: LiveState) -> Api:
     """Build the app; it reads the state anew for each request."""
-    app = FastAPI(
+    app = Api(
         title="Lifestage",
         openapi_url=None,
         redirect_slashes=False,
@@ -45,16 +61,15 @@ def build_app(live: LiveState) -> FastAPI:
     add_probes(app, live)
     pages.add_pages(app, live)
     add_reference(app, live)
-    app.add_middleware(IdempotencyGuard, live=live)
-    app.add_middleware(WriteGate)
-    app.add_middleware(
-        BodyGuard,
-        media_types={SCORE_PATH: (JSON, NDJSON)},
-        max_body_bytes=lambda: live.current.settings.max_body_bytes,
-    )
-    app.add_middleware(KeyGuard, keys=lambda: live.current.keys, settings=lambda: live.current.settings)
-    app.add_middleware(ProblemBoundary)
+    app.way_in = _guard(BareRoutes(WriteGate(IdempotencyGuard(app.answer, live)), app.routes), live)
     return app
+
+
+def _guard(app: ASGIApp, live: LiveState) -> ASGIApp:
+    """Put an app behind what every request passes, the last of it first."""
+    limited = BodyGuard(app, {SCORE_PATH: (JSON, NDJSON)}, lambda: live.current.settings.max_body_bytes)
+    keyed = KeyGuard(limited, keys=lambda: live.current.keys, settings=lambda: live.current.settings)
+    return ProblemBoundary(keyed)
 
 
 def known_routes(app: FastAPI) -> dict[str, frozenset[str]]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.http.bodies import BODY_SECONDS, late_body
+from serving.http.bodies import BODY_SECONDS, announced_bytes, late_body
 
 AWAITED_BYTES = 65_536  # a longer body is read where it is limited
 AWAITED_SECONDS = BODY_SECONDS
@@ -33,7 +33,7 @@ class Arrival:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and its answer back."""
-        length = _announced_bytes(scope) if scope["type"] == "http" else 0
+        length = announced_bytes(scope) if scope["type"] == "http" else 0
         if length == 0:
             await self._app(scope, receive, send)
             return
@@ -84,14 +84,3 @@ class _Body:
         message = await self._receive()
         self.is_here = message["type"] != "http.request" or not message.get("more_body", False)
         return message
-
-
-def _announced_bytes(scope: Scope) -> int | None:
-    """Return how long the body of a request is, None where that is not said."""
-    length: int | None = 0
-    for name, value in scope["headers"]:
-        if name == b"transfer-encoding":
-            return None
-        if name == b"content-length":
-            length = int(value) if value.isdigit() else None
-    return length

@@ -45,15 +45,14 @@ class BodyGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
         accepted = self._media_types.get(scope["path"]) if scope["method"] == "POST" else None
         if accepted is None:
-            further = _unread_body() if _announces_body(headers) else self._app
+            further = self._app if announced_bytes(scope) == 0 else _unread_body()
             await further(scope, receive, send)
             return
         limit = self._max_body_bytes()
         try:
-            body = _refusal(headers, accepted, limit) or await self._read(receive, limit)
+            body = _refusal(Headers(scope=scope), accepted, limit) or await self._read(receive, limit)
         except ClientDisconnect:
             return  # half a body is not what its sender meant, and nobody waits for an answer
         if isinstance(body, Response):
@@ -102,8 +101,15 @@ async def _read_at_most(receive: Receive, limit: int) -> bytes | None:
     return bytes(body)
 
 
-def _announces_body(headers: Headers) -> bool:
-    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+def announced_bytes(scope: Scope) -> int | None:
+    """Return how long the body of a request is, None where that is not said."""
+    length: int | None = 0
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length":
+            length = int(value) if value.isdigit() else None
+    return length
 
 
 def _too_large(limit: int) -> Response:

@@ -17,9 +17,11 @@ import h11
 from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from serving.http import malformed
 from serving.http.admission import ALWAYS_ADMITTED, OVERLOADED, OVERLOADED_BODY, OVERLOADED_HEADERS, Admission
 from serving.http.draining import Draining
 from serving.http.guards import SAFE_HEADERS
+from serving.http.packets import JoiningTransport
 from serving.http.scrape import served_version
 from serving.state import LiveState
 from serving.telemetry.metrics import Metrics
@@ -77,9 +79,8 @@ class Door:
         self._refused: dict[tuple[str, str], int] = {}
 
     def install(self) -> None:
-        """Make uvicorn, in this process, ask here first; it has no setting for that. It must read by h11."""
-        if auto.AutoHTTPProtocol is H11Protocol:
-            auto.AutoHTTPProtocol = type("DoorProtocol", (DoorProtocol,), {"door": self})
+        """Make uvicorn, in this process, ask here first, and read by h11; it has no setting for that."""
+        auto.AutoHTTPProtocol = type("DoorProtocol", (DoorProtocol,), {"door": self})
 
     def is_shut(self) -> bool:
         """Tell whether requests are refused here now."""
@@ -122,7 +123,7 @@ class Door:
 
 
 class DoorProtocol(H11Protocol):
-    """A connection whose requests are refused at a door while it is shut."""
+    """A connection whose requests are refused at a door while it is shut, and that answers whatever it cannot read."""
 
     door: ClassVar[Door]
 
@@ -130,6 +131,10 @@ class DoorProtocol(H11Protocol):
         super().__init__(*args, **options)
         self._coming = 0
         self._refused_at = 0.0
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin, with answers that are sent in one piece."""
+        super().connection_made(JoiningTransport(transport))  # type: ignore[arg-type]  # all that uvicorn asks of one
 
     def data_received(self, data: bytes) -> None:
         """Refuse a request, or have it read; what is left of the body of a refused one is dropped."""
@@ -147,6 +152,11 @@ class DoorProtocol(H11Protocol):
                 self._stay(self.timeout_keep_alive)
             return
         super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # the signature of the base
+        """Answer what is no HTTP with a problem, and end the connection."""
+        self.transport.write(malformed.ANSWER)
+        self.transport.close()
 
     def timeout_keep_alive_handler(self) -> None:
         """End a connection that was silent for so long; one that was refused meanwhile was not."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
+from itertools import chain
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -69,6 +70,8 @@ class ProblemBoundary:
             await self._app(scope, receive, outgoing)
         except Exception as error:  # noqa: BLE001  # the last boundary before the caller
             log_unexpected(error)
+            if outgoing.is_replaced:  # FastAPI answers 500 before it passes an error on
+                return
             if outgoing.has_started:
                 raise RuntimeError("The answer broke off.") from None
             await outgoing.answer(status_of(error), error=error)
@@ -76,7 +79,7 @@ class ProblemBoundary:
     def _refusal(self, scope: Scope) -> tuple[int, dict[str, str]] | None:
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_URL_BYTES:
             return 414, {}
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+        if sum(map(len, chain.from_iterable(scope["headers"]))) > MAX_HEADER_BYTES:
             return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, {}
         if self._routes is None:
             return None
@@ -95,20 +98,22 @@ class _Outgoing:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._is_replaced = False
+        self.is_replaced = False
         self.has_started = False
 
     async def __call__(self, message: Message) -> None:
-        if self._is_replaced:
+        if self.is_replaced:
             return
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(raw=message.setdefault("headers", []))
-            if message["status"] >= HTTPStatus.BAD_REQUEST and headers.get("content-type") != MEDIA_TYPE:
-                self._is_replaced = True
-                await self.answer(message["status"], {k: headers[k] for k in _KEPT_HEADERS if k in headers})
-                return
-            _say_when(message["status"], headers)
-            _protect(headers.raw)
+            raw = message.setdefault("headers", [])
+            if message["status"] >= HTTPStatus.BAD_REQUEST:
+                headers = MutableHeaders(raw=raw)
+                if headers.get("content-type") != MEDIA_TYPE:
+                    self.is_replaced = True
+                    await self.answer(message["status"], {k: headers[k] for k in _KEPT_HEADERS if k in headers})
+                    return
+                _say_when(message["status"], headers)
+            _protect(raw)
             self.has_started = True
         await self._send(message)
 
@@ -140,8 +145,8 @@ def _say_when(status: int, headers: MutableHeaders) -> None:
 
 
 def _protect(headers: list[tuple[bytes, bytes]]) -> None:
-    present = {name for name, _ in headers}
-    headers.extend(header for header in SAFE_HEADERS if header[0] not in present)
+    present = dict(headers)
+    headers += [header for header in SAFE_HEADERS if header[0] not in present]
 
 
 class KeyGuard:

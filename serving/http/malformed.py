@@ -1,17 +1,7 @@
-"""Bytes that are no HTTP, which never become a request: the server below us answers them, with a problem of ours."""
-
-from contextlib import suppress
-from importlib import import_module
-from typing import Any
+"""Bytes that are no HTTP, which never become a request: the connection itself answers them, with a problem of ours."""
 
 from serving.http.problems import MEDIA_TYPE, build_problem
 
-# Whichever uvicorn finds.
-_PROTOCOLS = (
-    ("uvicorn.protocols.http.h11_impl", "H11Protocol"),
-    ("uvicorn.protocols.http.httptools_impl", "HttpToolsProtocol"),
-    ("uvicorn.protocols.http.zttp_impl", "ZttpProtocol"),
-)
 _BODY = (
     build_problem(
         400,
@@ -32,16 +22,4 @@ _HEAD = (
     "",
     "",
 )
-_ANSWER = "\r\n".join(_HEAD).encode("ascii") + _BODY
-
-
-def answer_malformed_with_problems() -> None:
-    """Make uvicorn, in this process, answer what it cannot read with a problem; it has no setting for that."""
-    for module, name in _PROTOCOLS:
-        with suppress(ImportError):
-            getattr(import_module(module), name).send_400_response = _answer
-
-
-def _answer(connection: Any, _message: str) -> None:
-    connection.transport.write(_ANSWER)
-    connection.transport.close()
+ANSWER = "\r\n".join(_HEAD).encode("ascii") + _BODY

@@ -1,7 +1,7 @@
 """Every error as application/problem+json (RFC 9457): what is wrong and what to do, never what was sent."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -135,9 +135,21 @@ def status_of(error: Exception) -> int:
 
 def answer_with_problems(app: FastAPI) -> None:
     """Make a FastAPI app answer its errors as problems."""
-    app.exception_handler(LifestageError)(_on_lifestage_error)
-    app.exception_handler(RequestValidationError)(_on_invalid_request)
-    app.exception_handler(HTTPException)(_on_http_error)
+    for kind, answer in _ANSWERS.items():
+        app.exception_handler(kind)(answer)
+
+
+def answer_error(request: Request, error: Exception) -> Response:
+    """Answer an error of a route as a problem.
+
+    Raises:
+        Exception: The error itself, where it is none that routes answer with.
+    """
+    answer = next((_ANSWERS[kind] for kind in type(error).__mro__ if kind in _ANSWERS), None)
+    if answer is None:
+        raise error
+    error.__traceback__ = None  # one that is raised again and again would gather them
+    return answer(request, error)
 
 
 def _on_lifestage_error(_request: Request, error: LifestageError) -> Response:
@@ -166,6 +178,13 @@ def _on_invalid_request(_request: Request, error: RequestValidationError) -> Res
 def _on_http_error(_request: Request, error: HTTPException) -> Response:
     detail = "" if error.detail == HTTPStatus(error.status_code).phrase else error.detail
     return problem_response(build_problem(error.status_code, detail=detail), error.headers)
+
+
+_ANSWERS: Mapping[type[Any], Callable[[Request, Any], Response]] = {
+    LifestageError: _on_lifestage_error,
+    RequestValidationError: _on_invalid_request,
+    HTTPException: _on_http_error,
+}
 
 
 def _field(location: Sequence[int | str]) -> str:

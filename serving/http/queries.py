@@ -7,6 +7,7 @@ theirs read at once.
 
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from inspect import iscoroutinefunction, signature
 from typing import Any, TypeVar
 
 from fastapi.dependencies.models import Dependant
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 Query = TypeVar("Query", bound=BaseModel)
+Answering = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _CHECKED = "/v1/"
 
@@ -27,9 +29,19 @@ class StrictRoute(APIRoute):
     Only under /v1/: a load balancer may ask its probe as it likes.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Answering:
         """Return what answers a request."""
-        handle = super().get_route_handler()
+        return self._checked(super().get_route_handler())
+
+    def get_bare_handler(self) -> Answering | None:
+        """Return what answers a request without FastAPI, where it has nothing to do; None where it has."""
+        asked = signature(self.endpoint)
+        is_bare = [one.annotation for one in asked.parameters.values()] == [Request] and not self.dependencies
+        if is_bare and asked.return_annotation is Response and iscoroutinefunction(self.endpoint):
+            return self._checked(self.endpoint)
+        return None
+
+    def _checked(self, handle: Answering) -> Answering:
         if not self.path.startswith(_CHECKED):
             return handle
         known = dict(_list_parameters(self))
@@ -66,7 +78,10 @@ def _check_names(request: Request, known: Mapping[str, bool]) -> None:
     Raises:
         RequestValidationError: If there are any.
     """
-    counts = Counter(name for name, _ in request.query_params.multi_items())
+    asked = request.query_params
+    if len(asked.multi_items()) == len(asked) and asked.keys() <= known.keys():
+        return
+    counts = Counter(name for name, _ in asked.multi_items())
     words = {
         name: "stands several times: give it once" if name in known else "there is no such parameter here: remove it"
         for name, count in counts.items()

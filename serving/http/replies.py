@@ -40,6 +40,8 @@ class Words:
 
     def choose(self, state: ServingState) -> Wording:
         """Return them, for answers without RFM codes or of codes in the model's own bins."""
+        if self.vocabulary is None and self.language is None:
+            return state.wording
         return choose_wording(state.wording, vocabulary=self.vocabulary, language=self.language)
 
     def of_run(self, state: ServingState, store: ScoreStore, run: RunInfo) -> Wording:

@@ -1,14 +1,9 @@
-"""The outermost layer of the service: names, counts and logs each request, and lets none be cut when it ends.
-
-It also keeps what callers send out of traces: the layers that BentoML adds, its tracing among them, see of a request
-the method, the path, the length of its body and the trace it belongs to. `WholeRequest` gives our own app the rest.
-"""
+"""The outermost layer of the service: names, counts and logs each request, and lets none be cut when it ends."""
 
 import os
 from collections.abc import Collection
 from http import HTTPStatus
 from time import perf_counter
-from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,8 +15,6 @@ from serving.state import LiveState
 from serving.telemetry.logs import log_request, logs_requests
 from serving.telemetry.metrics import METHODS, Metrics, known_route
 
-_WHOLE: Final = "lifestage.whole"
-_SHOWN_HEADERS = frozenset({b"traceparent", b"tracestate", b"content-length", b"content-type", b"transfer-encoding"})
 _UNLOGGED = PROBES | {METRICS_PATH}
 _REFUSED = {
     status: HTTPStatus(status).phrase.lower().replace(" ", "-")
@@ -30,7 +23,7 @@ _REFUSED = {
 
 
 class Telemetry:
-    """Give each request an id, count it, log it, and hide what it holds from the layers of others.
+    """Give each request an id, count it and log it.
 
     Args:
         app: What lies further in.
@@ -60,7 +53,7 @@ class Telemetry:
         started = perf_counter()
         self._metrics.begin_request()
         try:
-            await self._app(_hide(scope), receive, answer)
+            await self._app(scope, receive, answer)
         finally:
             self._end(scope, answer.status, perf_counter() - started)
 
@@ -98,26 +91,3 @@ class _Answer:
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
         await self._send(message)
-
-
-def _hide(scope: Scope) -> Scope:
-    headers = [pair for pair in scope["headers"] if pair[0] in _SHOWN_HEADERS]
-    return {**scope, "headers": headers, "query_string": b"", "client": None, _WHOLE: scope}
-
-
-class WholeRequest:
-    """Give the app further in what `Telemetry` kept from the layers between.
-
-    Args:
-        app: Our app.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, whole."""
-        whole = scope.get(_WHOLE)
-        if whole is not None:
-            whole["app"] = scope["app"]
-        await self._app(scope if whole is None else whole, receive, send)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ _NUMBERS = np.dtype("<f8")
 _LISTS = tuple(column.name for column in COLUMNS if column.kind is Kind.NUMBERS)
 OWN_SCORE_COLUMNS = tuple(column.name for column in COLUMNS if not column.per_run)
 OWN_PROSPECT_COLUMNS = tuple(column.name for column in PROSPECT_COLUMNS if not column.per_run)
+_SHARED = tuple(column.name for column in PER_RUN)
+_shared_values = attrgetter(*_SHARED)
+_in_order = itemgetter(*((*OWN_SCORE_COLUMNS, *_SHARED).index(name) for name in SCORE_COLUMNS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +62,14 @@ def is_storable(text: str) -> bool:
 
 def score_row(values: Sequence[Any], run: RunInfo) -> ScoreRow:
     """Name the values of a score, which come in the order of `OWN_SCORE_COLUMNS`, and add what the run shares."""
-    own = {**dict(zip(OWN_SCORE_COLUMNS, values, strict=True)), **_shared(run)}
+    row = dict(zip(SCORE_COLUMNS, _in_order((*values, *_shared_values(run))), strict=True))
     for name in _LISTS:
-        own[name] = np.frombuffer(own[name], _NUMBERS).tolist()
-    return {name: own[name] for name in SCORE_COLUMNS}
+        row[name] = np.frombuffer(row[name], _NUMBERS).tolist()
+    return row
 
 
 def prospect_row(values: Sequence[Any], run: RunInfo) -> ScoreRow:
     """Name the values of a prospect, which come in the order of `OWN_PROSPECT_COLUMNS`, and add what the run shares."""
-    own = {**dict(zip(OWN_PROSPECT_COLUMNS, values, strict=True)), **_shared(run)}
+    shared = zip(_SHARED, _shared_values(run), strict=True)
+    own = dict([*zip(OWN_PROSPECT_COLUMNS, values, strict=True), *shared])
     return {column.name: own[column.name] for column in PROSPECT_COLUMNS}
-
-
-def _shared(run: RunInfo) -> dict[str, Any]:
-    return {column.name: getattr(run, column.name) for column in PER_RUN}

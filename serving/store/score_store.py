@@ -68,6 +68,7 @@ class ScoreStore:
 
     def close(self) -> None:
         """Close all connections."""
+        self._lookup.close()
         self._engine.dispose()
 
     def __enter__(self) -> Self:

@@ -5,17 +5,20 @@ without arguments, and an exception is told by its type and by the place it aros
 loggers, such as a traceback or a panic, no more is kept than these.
 """
 
+import asyncio
 import json
 import logging
 import re
+import select
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from features.errors import ModelError, ServingError, SettingsError
 
@@ -57,6 +60,45 @@ class JsonFormatter(logging.Formatter):
         return _encode(line)
 
 
+class GatheringHandler(logging.StreamHandler[TextIO]):
+    """Writes what one turn of an event loop logs by one system call; outside of a loop, each line by its own.
+
+    Under load the calls cost more than the lines. No piece is longer than what a pipe takes whole, as several workers
+    may write to one.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._n_gathered = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, or keep it until the turn is over."""
+        try:
+            line = f"{self.format(record)}\n"
+            if self._n_gathered + len(line) > select.PIPE_BUF:
+                self.flush()
+            self.stream.write(line)
+            self._write_soon(len(line))
+        except Exception:  # noqa: BLE001  # as all handlers do
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what was kept."""
+        with self.lock or nullcontext():
+            super().flush()
+            self._n_gathered = 0
+
+    def _write_soon(self, n_more: int) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()
+            return
+        if self._n_gathered == 0:
+            loop.call_soon(self.flush)
+        self._n_gathered += n_more
+
+
 def place_of(traceback: TracebackType | None) -> str:
     """Return file and line where an exception arose."""
     while traceback is not None and traceback.tb_next is not None:
@@ -66,7 +108,10 @@ def place_of(traceback: TracebackType | None) -> str:
 
 def log_request(**fields: object) -> None:
     """Log an answered request."""
-    _access.info("request", extra={_FIELDS: fields})
+    # A record of our own, as the logger would first search for the line of code that calls it.
+    record = logging.LogRecord(ACCESS_LOGGER, logging.INFO, "", 0, "request", (), None)
+    setattr(record, _FIELDS, fields)
+    _access.handle(record)
 
 
 def logs_requests() -> bool:
@@ -81,13 +126,14 @@ def write_json_logs(environment: Mapping[str, str]) -> bool:
     """
     if environment.get(FORMAT_VARIABLE) != "json":
         return False
-    handler = logging.StreamHandler(sys.stdout)
+    handler = GatheringHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     for name in ("", "bentoml", "uvicorn", "uvicorn.error", "circus"):
         logger = logging.getLogger(name)
         logger.handlers = [] if name else [handler]
         logger.propagate = True
     logging.getLogger("bentoml").setLevel(_level(environment))
+    logging.getLogger("uvicorn.access").propagate = False  # it would prepare lines that nobody keeps
     logging.captureWarnings(capture=True)
     tell_uncaught_by_place()
     return True

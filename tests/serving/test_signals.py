@@ -4,8 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -42,29 +41,46 @@ def served(home: Path, *, workers: int = 1) -> Iterator[tuple[subprocess.Popen[s
 def end_under_load(home: Path, requests: list[bytes], *, workers: int = 1) -> Told:
     """Call a service from many connections, end it meanwhile, and return what the callers met."""
     with served(home, workers=workers) as (process, url):
-        port = httpx.URL(url).port
-        assert port is not None
-
-        async def ended() -> Told:
-            calls = asyncio.create_task(call(port, requests, connections=CONNECTIONS, seconds=20))
-            await asyncio.sleep(1.0)
-            process.send_signal(signal.SIGTERM)
-            return await calls
-
-        told = asyncio.run(ended())
-        assert process.wait(timeout=30) == 0
+        told, _ = end(process, url, requests)
     return told
 
 
-def test_none_is_lost(champion_home: Path) -> None:
+def end(
+    process: subprocess.Popen[str], url: str, requests: list[bytes], late: Callable[[], httpx.Response] | None = None
+) -> tuple[Told, httpx.Response | None]:
+    """End a service amid many callers, call once more half a second later, and return what each of them met."""
+    port = httpx.URL(url).port
+    assert port is not None
+
+    async def ended() -> tuple[Told, httpx.Response | None]:
+        calls = asyncio.create_task(call(port, requests, connections=CONNECTIONS, seconds=20))
+        await asyncio.sleep(1.0)
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        answer = None if late is None else await asyncio.to_thread(late)
+        return await calls, answer
+
+    met = asyncio.run(ended())
+    assert process.wait(timeout=30) == 0
+    return met
+
+
+@pytest.fixture(scope="module")
+def met(champion_home: Path) -> tuple[Told, httpx.Response | None]:
+    """What many callers met whose service was ended, and one that had been silent; another stayed silent."""
+    requests = [SCORE, build_request("GET", "/v1/openapi.json")]
+    with (
+        served(champion_home) as (process, url),
+        httpx.Client(base_url=url, timeout=30) as client,
+        httpx.Client(base_url=url) as idle,
+    ):
+        assert client.get("/livez").status_code == idle.get("/livez").status_code == 200
+        return end(process, url, requests, late=lambda: client.get("/livez"))
+
+
+def test_none_is_lost(met: tuple[Told, httpx.Response | None]) -> None:
     """SIGTERM under load: whoever was heard gets a whole answer, and the next connection is refused."""
-    body = (
-        b'{"as_of":"1998-04-01","customers":[{"customer_id":"c","orders":[{"ordered_at":"1997-01-04","amount":29}]}]}'
-    )
-    requests = [build_request("POST", "/v1/score", body), build_request("GET", "/v1/openapi.json")]
-
-    told = end_under_load(champion_home, requests)
-
+    told, _ = met
     assert told.cut == []
     assert told.refused == CONNECTIONS
     assert 200 in told.statuses
@@ -72,12 +88,8 @@ def test_none_is_lost(champion_home: Path) -> None:
     assert told.answers[-1].at > 1.0
 
 
-def test_idle_connections(tmp_path: Path) -> None:
+def test_idle_connections(met: tuple[Told, httpx.Response | None]) -> None:
     """Callers that are silent do not keep the service from ending, and one that speaks in time is heard."""
-    with served(tmp_path) as (process, url), httpx.Client(base_url=url) as client, httpx.Client(base_url=url) as idle:
-        assert client.get("/livez").status_code == idle.get("/livez").status_code == 200
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
-        answer = client.get("/livez")
-        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
-        assert process.wait(timeout=30) == 0
+    _, answer = met
+    assert answer is not None
+    assert (answer.status_code, answer.headers["connection"]) == (200, "close")

@@ -1,6 +1,8 @@
+import asyncio
 import json
 import logging
 import os
+import select
 import subprocess
 import sys
 import textwrap
@@ -18,10 +20,11 @@ from starlette.testclient import TestClient
 
 from features.errors import ServingError
 from serving.http.draining import Draining
+from serving.http.hiding import HiddenRequest, WholeRequest
 from serving.http.scrape import write_metrics
-from serving.http.telemetry import Telemetry, WholeRequest
+from serving.http.telemetry import Telemetry
 from serving.state import LiveState, ServingState
-from serving.telemetry.logs import ACCESS_LOGGER, JsonFormatter, wrap_line, write_json_logs
+from serving.telemetry.logs import ACCESS_LOGGER, GatheringHandler, JsonFormatter, wrap_line, write_json_logs
 from serving.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -44,8 +47,7 @@ def metrics() -> Metrics:
 
 def build(metrics: Metrics, *, draining: bool = False, between: list[object] | None = None) -> TestClient:
     """Build a client of an app inside the layer, with a foreign layer between that notes what it sees."""
-    app = Starlette(routes=[Route("/v1/scores", answer)])
-    app.add_middleware(WholeRequest)
+    app = WholeRequest(Starlette(routes=[Route("/v1/scores", answer)]))
     is_ending = Draining()
     is_ending.is_draining = draining
 
@@ -54,7 +56,9 @@ def build(metrics: Metrics, *, draining: bool = False, between: list[object] | N
             between.append({key: value for key, value in scope.items() if key != "lifestage.whole"})
         await app(scope, receive, send)  # type: ignore[arg-type]  # passed on as it came
 
-    layer = Telemetry(foreign, routes={"/v1/scores"}, live=LiveState(), metrics=metrics, draining=is_ending)
+    layer = Telemetry(
+        HiddenRequest(foreign), routes={"/v1/scores"}, live=LiveState(), metrics=metrics, draining=is_ending
+    )
     return TestClient(layer)
 
 
@@ -169,6 +173,27 @@ def test_log_line(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
     assert (lines[0]["caller"], lines[0]["method"], lines[0]["status"]) == ("crm", "GET", 200)
     assert lines[0]["duration_ms"] >= 0.0
     assert SENT not in json.dumps(lines)
+
+
+def test_gathered_lines() -> None:
+    """What one turn of the event loop logs is written together, but never more than a pipe takes whole."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    record = logging.LogRecord("bentoml", logging.INFO, "", 0, "x" * 999, (), None)
+
+    async def log(n_lines: int) -> list[int]:
+        for _ in range(n_lines):
+            handler.emit(record)
+        before = os.read(reading, 65_536) if n_lines * 1000 > select.PIPE_BUF else b""
+        await asyncio.sleep(0)
+        return [piece.count(b"\n") for piece in (before, os.read(reading, 65_536))]
+
+    with os.fdopen(writing, "w") as stream, os.fdopen(reading):
+        handler = GatheringHandler(stream)
+        assert asyncio.run(log(3)) == [0, 3]
+        assert asyncio.run(log(6)) == [4, 2]
+        handler.emit(record)
+        assert os.read(reading, 65_536).count(b"\n") == 1
 
 
 @pytest.fixture
