@@ -1,5 +1,6 @@
 """What many tests share: a real purchase log, and a small real model trained on it once."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,22 @@ N_CUSTOMERS = 1500
 
 hypothesis_settings.register_profile("tests", max_examples=30, deadline=None)
 hypothesis_settings.load_profile("tests")  # `make soak` loads one of a thousand
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that hold slow tests: one that came last would keep a single process busy."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what was imported, and look through the rest less often.
+
+    It would take a tenth of the time: what is imported stays to the end.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
