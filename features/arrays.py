@@ -92,7 +92,7 @@ class Arrays:
 
     def filter(self, condition: Expr) -> "Arrays":
         """Keep the rows for which a condition holds."""
-        rows = _compute(condition, self._columns, {}).holds()
+        rows = _of_height(_compute(condition, self._columns, {}), self.height).holds()
         if rows.all():
             return self
         columns = {
@@ -120,10 +120,13 @@ def _of_series(series: pl.Series) -> Column:
 
 
 def _of_height(column: Column, height: int) -> Column:
-    """Repeat what is one value for every row."""
-    if column.values.ndim:
-        return column
-    return Column(np.broadcast_to(column.values, (height,)), column.missing)
+    """Repeat what is one value, or one condition, for every row."""
+    missing = column.missing if column.missing is None else _repeated(column.missing, height)
+    return Column(_repeated(column.values, height), missing)
+
+
+def _repeated(values: npt.NDArray[Any], height: int) -> npt.NDArray[Any]:
+    return values if values.ndim else np.broadcast_to(values, (height,))
 
 
 def _compute(given: Any, columns: Mapping[str, Column], found: dict[int, Column]) -> Column:

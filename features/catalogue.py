@@ -7,8 +7,7 @@ from typing import Literal
 
 import narwhals as nw
 
-from features.expressions import Expr, Float64, Int64, col, lit
-from features.expressions import when as _choose
+from features.expressions import Expr, Float64, Int64, col, lit, when
 
 MICROS = 1_000_000
 # Carried in millionths until the table is in memory.
@@ -30,7 +29,7 @@ Log = Literal["order_days", "orders", "refunds", "items", "events"]
 How = Literal["sum", "max", "min", "median", "n_unique"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Count:
     """An exact integer per customer, aggregated over the rows of one log; the raw material of features.
 
@@ -72,7 +71,7 @@ class Count:
         return reduced.cast(nw.Float64 if self.how == "median" else nw.Int64).alias(self.name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Feature:
     """One column of the feature table.
 
@@ -109,17 +108,17 @@ def exact(name: str) -> Expr:
 
 def ratio(numerator: Expr, denominator: Expr) -> Expr:
     """Return numerator ÷ denominator, null where the denominator is not positive."""
-    return _choose(denominator > 0).then(numerator / denominator)
+    return when(denominator > 0).then(numerator / denominator)
 
 
 def known_if(count: str, value: Expr) -> Expr:
     """Return a value where a count is above 0, and null where there was nothing to count."""
-    return _choose(col(count) > 0).then(value)
+    return when(col(count) > 0).then(value)
 
 
-def when(condition: Expr, value: Expr | int) -> Expr:
+def only_if(condition: Expr, value: Expr | int) -> Expr:
     """Return `value` where the condition holds, a number as int64, and null elsewhere."""
-    return _choose(condition).then(value if isinstance(value, Expr) else lit(value, Int64))
+    return when(condition).then(value if isinstance(value, Expr) else lit(value, Int64))
 
 
 def within(days: int) -> Expr:

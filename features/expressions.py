@@ -1,7 +1,8 @@
 """What a definition says: an expression over columns, written once and read by every engine.
 
 It is written as narwhals' and Polars' expressions are, with the few operations that definitions need. `Expr.on` says it
-again in the words of such a library; `features.arrays` computes it on numpy arrays.
+again in the words of such a library; `features.arrays` computes it on numpy arrays. Where engines differ, nothing is
+said: no definition compares what is no number, or asks for the whole quotient by 0.
 """
 
 from collections.abc import Iterator
@@ -86,6 +87,9 @@ class Expr:
 
     __hash__ = object.__hash__
 
+    def __bool__(self) -> bool:
+        raise TypeError("An expression is neither true nor false: join conditions with & and |, negate them with ~.")
+
     def __and__(self, other: "Expr") -> "Expr":
         return Expr("__and__", (self, other))
 
@@ -120,11 +124,11 @@ class Expr:
         return Expr("floor", (self,))
 
     def clip(self, least: float, greatest: float) -> "Expr":
-        """Keep within two bounds."""
+        """Keep floating-point numbers within two bounds."""
         return Expr("clip", (self, least, greatest))
 
-    def shift(self, n_rows: int) -> "Expr":
-        """Move down by some rows; up where negative. Of this module alone: rows of an engine have no order."""
+    def shift(self, n_rows: Literal[1, -1]) -> "Expr":
+        """Move down by 1 row, or up by -1. Of this module alone: rows of an engine have no order."""
         return Expr("shift", (self, n_rows))
 
     def cum_max(self) -> "Expr":

@@ -1,6 +1,6 @@
 """Basket and category breadth: how much in a basket, and how many of the shop's categories."""
 
-from features.catalogue import Count, Feature, Log, exact, known_if, ratio, when, within
+from features.catalogue import Count, Feature, Log, exact, known_if, only_if, ratio, within
 from features.expressions import Expr, col
 from features.groups.rfm import N_ORDER_DAYS
 
@@ -12,12 +12,12 @@ _AGE, _CATEGORY, _QUANTITY = col("age_days"), col("category"), col("quantity_mic
 
 COUNTS = (
     Count("n_categories", _CATEGORY, "n_unique", log=_LOG, needs=_CATEGORIES),
-    Count("n_categories_90", when(within(90), _CATEGORY), "n_unique", log=_LOG, needs=_CATEGORIES),
-    Count("n_categories_365", when(within(365), _CATEGORY), "n_unique", log=_LOG, needs=_CATEGORIES),
-    Count("n_categories_older", when(_AGE > 90, _CATEGORY), "n_unique", log=_LOG, needs=_CATEGORIES),
-    Count("n_category_days", when(~_CATEGORY.is_null(), 1), log=_LOG, needs=_CATEGORIES),
+    Count("n_categories_90", only_if(within(90), _CATEGORY), "n_unique", log=_LOG, needs=_CATEGORIES),
+    Count("n_categories_365", only_if(within(365), _CATEGORY), "n_unique", log=_LOG, needs=_CATEGORIES),
+    Count("n_categories_older", only_if(_AGE > 90, _CATEGORY), "n_unique", log=_LOG, needs=_CATEGORIES),
+    Count("n_category_days", only_if(~_CATEGORY.is_null(), 1), log=_LOG, needs=_CATEGORIES),
     Count("quantity", _QUANTITY, log=_LOG, needs=_QUANTITIES),
-    Count("quantity_90", when(within(90), _QUANTITY), log=_LOG, needs=_QUANTITIES),
+    Count("quantity_90", only_if(within(90), _QUANTITY), log=_LOG, needs=_QUANTITIES),
     Count("quantity_lines", col("n_lines"), log=_LOG, needs=_QUANTITIES),
 )
 

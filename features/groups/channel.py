@@ -1,6 +1,6 @@
 """Channel: through how many doors a customer comes in."""
 
-from features.catalogue import Count, Feature, Log, exact, known_if, ratio, when, within
+from features.catalogue import Count, Feature, Log, exact, known_if, only_if, ratio, within
 from features.expressions import col
 
 _GROUP = "channel"
@@ -10,9 +10,9 @@ _CHANNEL = col("channel")
 
 COUNTS = (
     Count("n_channels", _CHANNEL, "n_unique", log=_LOG, needs=_NEEDS),
-    Count("n_channels_365", when(within(365), _CHANNEL), "n_unique", log=_LOG, needs=_NEEDS),
-    Count("n_channels_older", when(col("age_days") > 90, _CHANNEL), "n_unique", log=_LOG, needs=_NEEDS),
-    Count("n_channel_orders", when(~_CHANNEL.is_null(), 1), log=_LOG, needs=_NEEDS),
+    Count("n_channels_365", only_if(within(365), _CHANNEL), "n_unique", log=_LOG, needs=_NEEDS),
+    Count("n_channels_older", only_if(col("age_days") > 90, _CHANNEL), "n_unique", log=_LOG, needs=_NEEDS),
+    Count("n_channel_orders", only_if(~_CHANNEL.is_null(), 1), log=_LOG, needs=_NEEDS),
 )
 
 _UNKNOWN = "no channel known"

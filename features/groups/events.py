@@ -3,7 +3,7 @@
 A shop that records a type of event has its features; a customer without such an event counts 0 there.
 """
 
-from features.catalogue import Count, Feature, How, exact, ratio, when, within
+from features.catalogue import Count, Feature, How, exact, only_if, ratio, within
 from features.expressions import Expr, Float64, col
 
 _AGE = col("age_days")
@@ -23,7 +23,7 @@ def _count(name: str, event_type: str, row: Expr | int, *, given: Expr | None = 
     """Declare a count over the events of one type, or over those of them for which a condition holds."""
     is_type = col("event_type") == event_type
     condition = is_type if given is None else is_type & given
-    return Count(name, when(condition, row), how, log="events", needs=_needs(event_type))
+    return Count(name, only_if(condition, row), how, log="events", needs=_needs(event_type))
 
 
 def _within(event_type: str, days: int) -> Count:

@@ -1,6 +1,6 @@
 """Frequency and windows: how often, and how often of late."""
 
-from features.catalogue import Count, Feature, exact, ratio, when, within
+from features.catalogue import Count, Feature, exact, only_if, ratio, within
 from features.expressions import col
 from features.groups.rfm import N_ORDER_DAYS, T_DAYS
 
@@ -13,8 +13,8 @@ _AGE = col("age_days")
 
 COUNTS = (
     Count("n_orders", col("n_orders")),
-    *(Count(f"n_within_{w}", when(within(w), 1)) for w in WINDOWS_DAYS),
-    Count("n_within_730", when(within(730), 1)),
+    *(Count(f"n_within_{w}", only_if(within(w), 1)) for w in WINDOWS_DAYS),
+    Count("n_within_730", only_if(within(730), 1)),
     Count("decayed_weight", (_WEIGHT_ONE * _DECAY_DAYS) // (_AGE + _DECAY_DAYS)),
 )
 

@@ -1,6 +1,6 @@
 """Refunds: what came back, counted on the day it came back."""
 
-from features.catalogue import Count, Feature, Log, exact, ratio, when, within
+from features.catalogue import Count, Feature, Log, exact, only_if, ratio, within
 from features.expressions import col
 from features.groups.rfm import TOTAL
 
@@ -10,11 +10,11 @@ _LOG: Log = "refunds"
 _AGE, _AMOUNT, _TAKEN = col("age_days"), col("amount_micros"), col("taken_micros")
 
 COUNTS = (
-    Count("n_refunds", when(_AGE >= 1, 1), log=_LOG, needs=_NEEDS),
+    Count("n_refunds", only_if(_AGE >= 1, 1), log=_LOG, needs=_NEEDS),
     Count("refund_micros", _AMOUNT, log=_LOG, needs=_NEEDS),
     Count("taken_micros", _TAKEN, log=_LOG, needs=_NEEDS),
-    Count("n_refunds_90", when(within(90), 1), log=_LOG, needs=_NEEDS),
-    Count("refund_micros_365", when(within(365), _AMOUNT), log=_LOG, needs=_NEEDS),
+    Count("n_refunds_90", only_if(within(90), 1), log=_LOG, needs=_NEEDS),
+    Count("refund_micros_365", only_if(within(365), _AMOUNT), log=_LOG, needs=_NEEDS),
     Count("last_refund_age", _AGE, "min", log=_LOG, needs=_NEEDS),
 )
 

@@ -1,14 +1,14 @@
 """Recency, frequency, monetary value: the sufficient statistics of the purchase models, and everyday recency."""
 
-from features.catalogue import Count, Feature, exact, ratio, when
+from features.catalogue import Count, Feature, exact, only_if, ratio
 from features.expressions import col
 
 COUNTS = (
-    Count("n_order_days", when(col("order_index") >= 1, 1)),
+    Count("n_order_days", only_if(col("order_index") >= 1, 1)),
     Count("first_age_days", col("age_days"), "max"),
     Count("last_age_days", col("age_days"), "min"),
     Count("total_micros", col("value_micros")),
-    Count("first_day_micros", when(col("order_index") == 1, col("value_micros"))),
+    Count("first_day_micros", only_if(col("order_index") == 1, col("value_micros"))),
 )
 
 N_ORDER_DAYS = exact("n_order_days")

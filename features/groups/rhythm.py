@@ -1,6 +1,6 @@
 """Recency and rhythm: the gaps between a customer's order days, and how the present silence compares with them."""
 
-from features.catalogue import Count, Feature, exact, ratio, when
+from features.catalogue import Count, Feature, exact, only_if, ratio
 from features.expressions import col
 from features.groups.rfm import FREQUENCY, RECENCY_DAYS, SILENCE_DAYS
 
@@ -14,7 +14,7 @@ COUNTS = (
     Count("max_gap", _GAP, "max"),
     Count("min_gap", _GAP, "min"),
     Count("median_gap", _GAP, "median"),
-    Count("last_gap", when(col("is_last"), _GAP), "max"),
+    Count("last_gap", only_if(col("is_last"), _GAP), "max"),
 )
 
 _MEAN = ratio(RECENCY_DAYS, FREQUENCY)

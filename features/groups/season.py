@@ -1,6 +1,6 @@
 """Seasonality: does this customer buy in the season that comes next? Measured against their own past."""
 
-from features.catalogue import Count, Feature, exact, ratio, when, within
+from features.catalogue import Count, Feature, exact, only_if, ratio, within
 from features.expressions import col
 from features.groups.rfm import N_ORDER_DAYS, TOTAL
 
@@ -14,12 +14,12 @@ _IS_WEEKEND = _WEEKDAY >= 5
 _LAST_TIME = (_AGE > 274) & within(365)
 
 COUNTS = (
-    Count("n_weekend_days", when(_IS_WEEKEND, 1)),
-    Count("weekend_micros", when(_IS_WEEKEND, _VALUE)),
-    Count("n_last_season", when(_LAST_TIME, 1)),
-    Count("micros_last_season", when(_LAST_TIME, _VALUE)),
-    Count("n_coming_season", when(_COMING_SEASON, 1)),
-    Count("micros_coming_season", when(_COMING_SEASON, _VALUE)),
+    Count("n_weekend_days", only_if(_IS_WEEKEND, 1)),
+    Count("weekend_micros", only_if(_IS_WEEKEND, _VALUE)),
+    Count("n_last_season", only_if(_LAST_TIME, 1)),
+    Count("micros_last_season", only_if(_LAST_TIME, _VALUE)),
+    Count("n_coming_season", only_if(_COMING_SEASON, 1)),
+    Count("micros_coming_season", only_if(_COMING_SEASON, _VALUE)),
 )
 
 FEATURES = (

@@ -1,6 +1,6 @@
 """Tenure: how it began, and how much of the time since was alive."""
 
-from features.catalogue import Count, Feature, exact, ratio, when
+from features.catalogue import Count, Feature, exact, only_if, ratio
 from features.expressions import col
 from features.groups.rfm import N_ORDER_DAYS, RECENCY_DAYS, T_DAYS, TOTAL
 
@@ -8,9 +8,9 @@ _GROUP = "tenure"
 _EARLY = col("tenure_days") < 90
 
 COUNTS = (
-    Count("n_first_90", when(_EARLY, 1)),
-    Count("micros_first_90", when(_EARLY, col("value_micros"))),
-    Count("second_gap", when(col("order_index") == 2, col("gap_days")), "max"),
+    Count("n_first_90", only_if(_EARLY, 1)),
+    Count("micros_first_90", only_if(_EARLY, col("value_micros"))),
+    Count("second_gap", only_if(col("order_index") == 2, col("gap_days")), "max"),
 )
 
 FEATURES = (

@@ -1,6 +1,6 @@
 """Value and trend: what a customer's order days were worth, net of the refunds known by the as-of date."""
 
-from features.catalogue import Count, Feature, exact, known_if, ratio, when, within
+from features.catalogue import Count, Feature, exact, known_if, only_if, ratio, within
 from features.expressions import col
 from features.groups.frequency import WINDOWS_DAYS
 from features.groups.rfm import N_ORDER_DAYS, T_DAYS, TOTAL
@@ -10,14 +10,14 @@ _NO_VALUE = "no value so far"
 _VALUE = col("value_micros")
 
 COUNTS = (
-    Count("last_day_micros", when(col("is_last"), _VALUE), "max"),
+    Count("last_day_micros", only_if(col("is_last"), _VALUE), "max"),
     Count("max_day_micros", _VALUE, "max"),
     Count("min_day_micros", _VALUE, "min"),
-    Count("n_free_days", when(_VALUE == 0, 1)),
-    *(Count(f"micros_within_{w}", when(within(w), _VALUE)) for w in WINDOWS_DAYS),
+    Count("n_free_days", only_if(_VALUE == 0, 1)),
+    *(Count(f"micros_within_{w}", only_if(within(w), _VALUE)) for w in WINDOWS_DAYS),
     Count("sum_cost_micros", col("cost_micros"), log="orders", needs=("cost",)),
-    Count("n_costed", when(~col("cost_micros").is_null(), 1), log="orders", needs=("cost",)),
-    Count("costed_micros", when(~col("cost_micros").is_null(), col("amount_micros")), log="orders", needs=("cost",)),
+    Count("n_costed", only_if(~col("cost_micros").is_null(), 1), log="orders", needs=("cost",)),
+    Count("costed_micros", only_if(~col("cost_micros").is_null(), col("amount_micros")), log="orders", needs=("cost",)),
 )
 
 _MEAN = TOTAL / N_ORDER_DAYS

@@ -48,6 +48,7 @@ _SIGNS = {"max": 1, "min": -1}  # a running minimum is a running maximum below 0
 _NEVER = -(2**31)  # below every day number and every limit
 _APART = 2**32  # lifts a customer's numbers above those of all who came before
 
+_MORNING = col("morning")
 _IS_NEXT = (pl.col("customer_id") == pl.col("customer_id").shift(1)).fill_null(value=False)
 _IS_FOLLOWED = (pl.col("customer_id") == pl.col("customer_id").shift(-1)).fill_null(value=False)
 # The first morning that sees a spell: what came in the course of a day is known from the next.
@@ -253,9 +254,9 @@ def _mornings(states: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:
 
 def _with_stages(mornings: pl.DataFrame) -> pl.DataFrame:
     """Add the stage that the rule sees on each morning, the day on which it was entered, and what began it."""
-    stage, since = assign_stage(at_day=col("morning"))
+    stage, since = assign_stage(at_day=_MORNING)
     found = Arrays.of(mornings.select("morning", "frequency", *STATE_COLUMNS)).select(stage=stage, since=since)
-    judged = mornings.with_columns(stage_names(found["stage"], "stage"), found["since"].to_series("since"))
+    judged = mornings.with_columns(stage_names(found["stage"].values, "stage"), found["since"].to_series("since"))
     by_event = (pl.col("stage") == "ambassador") & (pl.col("since") == pl.col("recommended_day"))
     by_silence = pl.col("stage").is_in(_SILENT)
     cause = pl.when(by_silence).then(pl.lit("silence")).when(by_event).then(pl.lit("recommendation"))

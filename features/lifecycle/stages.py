@@ -19,11 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.arrays import Arrays, Column
-from features.catalogue import MICROS, Count, when
+from features.arrays import Arrays
+from features.catalogue import MICROS, Count, only_if
 from features.dialect import Frame, dialect_of
-from features.expressions import Expr, Int64, col, lit, max_horizontal
-from features.expressions import when as choose
+from features.expressions import Expr, Int64, col, lit, max_horizontal, when
 from features.settings import StageSettings
 from features.snapshot import Snapshot
 from features.windows import Windows
@@ -38,16 +37,16 @@ _DAY = col("day")
 
 _COUNTS = (
     Count("last_day", _DAY, "max"),
-    Count("at_risk_after_days", when(col("is_last"), col("at_risk_limit")), "max"),
-    Count("lost_after_days", when(col("is_last"), col("lost_limit")), "max"),
-    Count("won_back_day", when(col("from_lost"), _DAY), "max"),
-    Count("active_since_day", when(col("enters_active"), _DAY), "max"),
-    Count("regular_since_day", when(col("enters_regular"), _DAY), "max"),
-    Count("loyal_from_day", when(col("is_loyal"), _DAY), "min"),
+    Count("at_risk_after_days", only_if(col("is_last"), col("at_risk_limit")), "max"),
+    Count("lost_after_days", only_if(col("is_last"), col("lost_limit")), "max"),
+    Count("won_back_day", only_if(col("from_lost"), _DAY), "max"),
+    Count("active_since_day", only_if(col("enters_active"), _DAY), "max"),
+    Count("regular_since_day", only_if(col("enters_regular"), _DAY), "max"),
+    Count("loyal_from_day", only_if(col("is_loyal"), _DAY), "min"),
 )
 RECOMMENDING = ("referral", "advocacy", "review")
 _RECOMMENDATIONS = frozenset(f"event:{event_type}" for event_type in RECOMMENDING)
-_NEVER = Count("recommended_day", when(_DAY < 0, _DAY), "min")
+_NEVER = Count("recommended_day", only_if(_DAY < 0, _DAY), "min")
 STATE_COLUMNS = (*(count.name for count in _COUNTS), _NEVER.name)
 
 
@@ -156,10 +155,9 @@ def with_stage_marks(order_days: Frame, *, rule: StageRule, windows: Windows) ->
     )
     returned = marked.with_columns(from_lost=_exceeds(xp.col("gap_days"), windows.previous(xp.col("lost_limit"))))
     usual = windows.longest(xp.when(~xp.col("from_lost")).then(xp.col("gap_days")))
+    raised = xp.max_horizontal("at_risk_limit", xp.min_horizontal(usual, "at_risk_bound"))
     before_lost = xp.col("lost_limit") - 1  # nobody is lost who was not at risk the day before
-    lenient = returned.with_columns(
-        at_risk_limit=xp.max_horizontal("at_risk_limit", xp.min_horizontal(usual, "at_risk_bound", before_lost))
-    )
+    lenient = returned.with_columns(at_risk_limit=xp.min_horizontal(raised, before_lost))
     judged = lenient.with_columns(from_risk=_exceeds(xp.col("gap_days"), windows.previous(xp.col("at_risk_limit"))))
     previous_was_won_back = windows.previous(xp.col("from_lost").cast(xp.Int64)).fill_null(0)
     comes_back = ~xp.col("from_lost") & (xp.col("from_risk") | (previous_was_won_back == 1))
@@ -194,8 +192,8 @@ def assign_stage(*, at_day: int | Expr) -> tuple[Expr, Expr]:
     )
     stage, since = lit(STAGES.index("repeat"), Int64), col("regular_since_day")
     for condition, name, entered in reversed(branches):
-        stage = choose(condition).then(lit(STAGES.index(name), Int64)).otherwise(stage)
-        since = choose(condition).then(entered).otherwise(since)
+        stage = when(condition).then(lit(STAGES.index(name), Int64)).otherwise(stage)
+        since = when(condition).then(entered).otherwise(since)
     return stage, since
 
 
@@ -209,15 +207,15 @@ def find_stages(states: Arrays, snapshot: Snapshot) -> list[pl.Series]:
     if_silent, _ = assign_stage(at_day=snapshot.end_day)
     found = states.select(stage=stage, since=since, if_silent=if_silent)
     return [
-        stage_names(found["stage"], "stage"),
+        stage_names(found["stage"].values, "stage"),
         found["since"].to_series("stage_since_day"),
-        stage_names(found["if_silent"], "stage_if_silent"),
+        stage_names(found["if_silent"].values, "stage_if_silent"),
     ]
 
 
-def stage_names(codes: Column, name: str = "") -> pl.Series:
+def stage_names(codes: npt.NDArray[np.int64], name: str = "") -> pl.Series:
     """Return the names of stages by their numbers in `STAGES`."""
-    return pl.Series(name, STAGES)[codes.values]
+    return pl.Series(name, STAGES)[codes]
 
 
 def reachable_by_order(table: pl.DataFrame, rule: StageRule, *, horizon_days: int) -> dict[str, Mask]:
@@ -272,7 +270,7 @@ def _recommended(min_rating: float) -> Count:
     """Count the day of the first recommendation; a review without a rating is one."""
     is_good = col("value_micros").is_null() | (col("value_micros") >= round(min_rating * MICROS))
     recommends = col("event_type").is_in(RECOMMENDING) & ((col("event_type") != "review") | is_good)
-    return Count("recommended_day", when(recommends, _DAY), "min", log="events", needs=tuple(_RECOMMENDATIONS))
+    return Count("recommended_day", only_if(recommends, _DAY), "min", log="events", needs=tuple(_RECOMMENDATIONS))
 
 
 def _floored(days: Any, xp: Any) -> Any:

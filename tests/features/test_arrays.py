@@ -1,7 +1,7 @@
 """Arrays: what an expression says is the same to numpy, to Polars and to narwhals, where values are missing, too."""
 
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import narwhals as nw
 import numpy as np
@@ -97,12 +97,27 @@ def test_filter() -> None:
 
 
 @given(st.lists(st.integers(-9, 9), min_size=1, max_size=9), st.sampled_from([-1, 1]))
-def test_along_rows(values: list[int], n_rows: int) -> None:
+def test_along_rows(values: list[int], n_rows: Literal[1, -1]) -> None:
     """Looking along rows is as in Polars."""
     frame = pl.DataFrame({"a": values})
     found = Arrays.of(frame).select(moved=col("a").shift(n_rows), most=col("a").cum_max())
     expected = frame.select(moved=pl.col("a").shift(n_rows), most=pl.col("a").cum_max())
     assert pl.DataFrame(found.to_series()).equals(expected)
+
+
+def test_condition_without_rows() -> None:
+    """A condition that reads no column holds for every row, or for none."""
+    frame = Arrays.from_values({"a": np.array([1, 2])}, 2)
+    for holds, expected in ((True, [1, 2]), (False, [None, None])):
+        made = frame.select(x=when(lit(holds)).then(col("a")))
+        assert [series.to_list() for series in made.to_series()] == [expected]
+        assert made.filter(~col("x").is_null()).height == 2 * holds
+
+
+def test_no_truth() -> None:
+    """An expression cannot be taken for true or false: a chain of comparisons would lose its first part."""
+    with pytest.raises(TypeError, match="neither true nor false"):
+        assert 0 < col("a") < 5
 
 
 def test_columns() -> None:

@@ -30,7 +30,7 @@ def stage_codes(stages: pl.Series) -> npt.NDArray[np.int64]:
         ValueError: If there is another stage among them.
     """
     codes = np.full(len(stages), -1, dtype=np.int64)
-    for code, stage in enumerate(STAGES):
+    for code, stage in enumerate(STAGES if stages.null_count() == 0 else ()):
         codes[(stages == stage).to_numpy()] = code
     if codes.min(initial=0) < 0:
         raise ValueError("there are stages that are none")

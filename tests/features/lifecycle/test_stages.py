@@ -411,7 +411,7 @@ def _limits(n_days: int, tenure_days: int, longest: int, rule: StageRule) -> tup
         factor = min(max(own, rule.own_rhythm_min_factor), rule.own_rhythm_max_factor)
     at_risk, lost = int(factor * rule.at_risk_after_days), int(factor * rule.lost_after_days)
     bound = int(factor * (rule.at_risk_after_days * rule.hysteresis_factor))
-    return max(at_risk, min(longest, bound, lost - 1)), lost
+    return min(max(at_risk, min(longest, bound)), lost - 1), lost
 
 
 def _morning(state: tuple[str, int], today: int, silence_days: int, limits: tuple[int, int]) -> tuple[str, int]:
