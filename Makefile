@@ -58,7 +58,7 @@ test: export PYTHONDONTWRITEBYTECODE :=
 # The JVM behind PySpark ends before an optimising compiler repays itself.
 test: export JDK_JAVA_OPTIONS := -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
 test: .venv/.dev ## the tests; ARGS="-m 'not slow'" for the quick ones
-	@$(bin)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder $(ARGS) # some tests wait for servers
+	@$(bin)/python -m pytest -n $$((2 * $$(getconf _NPROCESSORS_ONLN))) --dist loadfile --no-loadscope-reorder $(ARGS) # many tests wait for servers
 
 bench: .venv/.dev ## the benchmarks; they print ratios and judge nothing
 	@$(bin)/python -m tests.bench $(ARGS)

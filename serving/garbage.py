@@ -14,3 +14,8 @@ def spare_what_is_loaded() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, *_ROUNDS)
+
+
+def free_what_was_replaced() -> None:
+    """Look through what came since then once, after another champion was loaded; not on the event loop."""
+    gc.collect()

@@ -35,7 +35,7 @@ class Coded:
         return [self.values[code] for code in self.codes.tolist()]
 
 
-Column = Coded | npt.NDArray[Any] | pl.Series | list[str | None]
+Values = Coded | npt.NDArray[Any] | pl.Series | list[str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class ScoreTable:
         nullable: Those in which a number may be lacking.
     """
 
-    columns: Mapping[str, Column]
+    columns: Mapping[str, Values]
     schema: pl.Schema
     nullable: frozenset[str]
 

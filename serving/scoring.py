@@ -19,7 +19,7 @@ from features.table import build_customer_table, features_named
 from serving.columns import COLUMNS, PROSPECT_SCHEMA, SCORE_SCHEMA
 from serving.horizons import Horizons, carry_to_horizons
 from serving.reasons import pack_reasons
-from serving.score_table import Coded, Column, ScoreTable, repeat, tell_days
+from serving.score_table import Coded, ScoreTable, Values, repeat, tell_days
 from training.bundle import Bundle
 from training.models.horizons import HORIZONS_DAYS
 from training.models.inputs import read_stage_codes
@@ -126,7 +126,7 @@ def _score(
     next_order_days = [_order_days(w, model, cutoff_day) for w in (waits.median_days, waits.low_days, waits.high_days)]
     since, next_on, next_low, next_high = tell_days(table["stage_since_day"].to_numpy(), *next_order_days)
     stage, value = read_stage_codes(answer.seen.inputs), table["historic_value"].to_numpy()
-    columns: dict[str, Column] = {
+    columns: dict[str, Values] = {
         "customer_id": table["customer_id"],
         "as_of": repeat(to_date(cutoff_day).isoformat(), n),
         "horizon_days": np.full(n, model.horizon_days),

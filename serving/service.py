@@ -29,7 +29,7 @@ from serving.http.shortcut import Shortcut
 from serving.http.telemetry import Telemetry
 from serving.http.tracing import choose_tracing, is_traced
 from serving.state import LiveState
-from serving.telemetry.logs import write_json_logs
+from serving.telemetry.logs import flush_logs, write_json_logs
 from serving.telemetry.metrics import process_metrics
 
 REQUEST_TIMEOUT_SECONDS = 60
@@ -87,10 +87,11 @@ class LifestageApi:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # untyped library
     def close(self) -> None:
-        """Look for no other champion, close the store, and send the last traces."""
+        """Look for no other champion, close the store, and send the last traces and lines of the log."""
         self._watcher.stop()
         live.current.store.close()
         BentoMLContainer.tracer_provider.get().force_flush(TRACES_MILLISECONDS)
+        flush_logs()
 
     def __is_ready__(self) -> bool:
         return live.is_ready

@@ -22,6 +22,7 @@ from serving.access.audit import AuditLog, audit_path
 from serving.champion.loader import load_champion
 from serving.champion.refusal import Reloaded, postpone, refuse
 from serving.environment import DEFAULT_HOME, HOME_VARIABLE
+from serving.garbage import free_what_was_replaced
 from serving.state import LiveState, open_state
 from serving.telemetry.unexpected import log_unexpected
 from training.bundle import Bundle
@@ -156,6 +157,7 @@ class ChampionWatcher:
         _logger.info("Champion %s serves, before it %s", told.model_version, before)
         self._note(actor, asdict(told))
         self._tell("loaded")
+        free_what_was_replaced()
         return told
 
     def _note_try(self, seen: Seen, *, is_untried: bool = False) -> None:

@@ -70,11 +70,11 @@ class ProblemBoundary:
             await self._app(scope, receive, outgoing)
         except Exception as error:  # noqa: BLE001  # the last boundary before the caller
             log_unexpected(error)
-            if outgoing.is_replaced:  # FastAPI answers 500 before it passes an error on
-                return
             if outgoing.has_started:
                 raise RuntimeError("The answer broke off.") from None
             await outgoing.answer(status_of(error), error=error)
+        else:
+            await outgoing.answer_refused()
 
     def _refusal(self, scope: Scope) -> tuple[int, dict[str, str]] | None:
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_URL_BYTES:
@@ -92,30 +92,37 @@ class ProblemBoundary:
 
 
 class _Outgoing:
-    """Send messages on, adding safe headers and replacing foreign error bodies by problems."""
+    """Send messages on, adding safe headers; foreign errors are held back, as problems take their place.
+
+    FastAPI answers 500 before it passes an error on, so what is held back is not the last word.
+    """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self.is_replaced = False
+        self._refused: tuple[int, dict[str, str]] | None = None
         self.has_started = False
 
     async def __call__(self, message: Message) -> None:
-        if self.is_replaced:
+        if self._refused is not None:
             return
         if message["type"] == "http.response.start":
             raw = message.setdefault("headers", [])
             if message["status"] >= HTTPStatus.BAD_REQUEST:
                 headers = MutableHeaders(raw=raw)
                 if headers.get("content-type") != MEDIA_TYPE:
-                    self.is_replaced = True
-                    await self.answer(message["status"], {k: headers[k] for k in _KEPT_HEADERS if k in headers})
+                    self._refused = message["status"], {k: headers[k] for k in _KEPT_HEADERS if k in headers}
                     return
                 _say_when(message["status"], headers)
             _protect(raw)
             self.has_started = True
         await self._send(message)
+
+    async def answer_refused(self) -> None:
+        """Send the problem in place of what was held back, if anything was."""
+        if self._refused is not None:
+            await self.answer(*self._refused)
 
     async def answer(
         self, status: int, headers: dict[str, str] | None = None, *, error: Exception | None = None

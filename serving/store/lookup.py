@@ -48,7 +48,7 @@ class Lookup:
                 self._kept = self._engine.raw_connection()
             return self._kept.driver_connection.execute(self._statement, (customer_id,)).fetchone()
         except BaseException:
-            self._give_back()
+            self._drop()
             raise
 
     def _give_back(self) -> None:
@@ -56,3 +56,10 @@ class Lookup:
         if kept is not None:
             with suppress(Exception):
                 kept.close()
+
+    def _drop(self) -> None:
+        """Close the connection, as the pool would hand out the same one again."""
+        if self._kept is not None:
+            with suppress(Exception):
+                self._kept.invalidate()
+        self._give_back()

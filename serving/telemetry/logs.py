@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
@@ -61,42 +61,54 @@ class JsonFormatter(logging.Formatter):
 
 
 class GatheringHandler(logging.StreamHandler[TextIO]):
-    """Writes what one turn of an event loop logs by one system call; outside of a loop, each line by its own.
+    """Writes the requests that one turn of an event loop answers by one system call, and all else at once.
 
-    Under load the calls cost more than the lines. No piece is longer than what a pipe takes whole, as several workers
-    may write to one.
+    Under load the calls cost more than the lines. All else does not wait, as a process may end in the very turn in
+    which it tells of its end. No piece is longer than what a pipe takes whole, as several workers may write to one.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
+        self._gathered: list[str] = []
         self._n_gathered = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, or keep it until the turn is over."""
+        """Write a record after what was kept, or keep it until the turn is over."""
         try:
             line = f"{self.format(record)}\n"
-            if self._n_gathered + len(line) > select.PIPE_BUF:
-                self.flush()
-            self.stream.write(line)
-            self._write_soon(len(line))
         except Exception:  # noqa: BLE001  # as all handlers do
             self.handleError(record)
+            return
+        if self._n_gathered + len(line) > select.PIPE_BUF:
+            self._try_flush(record)
+        may_wait = record.name == ACCESS_LOGGER and (bool(self._gathered) or self._flush_soon(record))
+        self._gathered.append(line)
+        self._n_gathered += len(line)
+        if not may_wait:
+            self._try_flush(record)
 
     def flush(self) -> None:
-        """Write what was kept."""
+        """Write what was kept; where that fails, it is lost, and what comes later is not."""
         with self.lock or nullcontext():
+            lines, self._gathered, self._n_gathered = self._gathered, [], 0
+            if lines:
+                self.stream.write("".join(lines))
             super().flush()
-            self._n_gathered = 0
 
-    def _write_soon(self, n_more: int) -> None:
+    def _flush_soon(self, record: logging.LogRecord) -> bool:
+        """Write when this turn of the loop is over, and tell whether there is a loop."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
+            return False
+        loop.call_soon(self._try_flush, record)
+        return True
+
+    def _try_flush(self, record: logging.LogRecord) -> None:
+        try:
             self.flush()
-            return
-        if self._n_gathered == 0:
-            loop.call_soon(self.flush)
-        self._n_gathered += n_more
+        except Exception:  # noqa: BLE001  # as all handlers do
+            self.handleError(record)
 
 
 def place_of(traceback: TracebackType | None) -> str:
@@ -137,6 +149,13 @@ def write_json_logs(environment: Mapping[str, str]) -> bool:
     logging.captureWarnings(capture=True)
     tell_uncaught_by_place()
     return True
+
+
+def flush_logs() -> None:
+    """Write what handlers keep, as far as it can be written."""
+    for handler in logging.getLogger().handlers:
+        with suppress(OSError, ValueError):
+            handler.flush()
 
 
 def tell_uncaught_by_place() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from serving.score_table import Coded, Column, ScoreTable, repeat, tell_days
+from serving.score_table import Coded, ScoreTable, Values, repeat, tell_days
 
 SCHEMA = pl.Schema(
     {
@@ -21,7 +21,7 @@ SCHEMA = pl.Schema(
 
 def test_same() -> None:
     """The rows are those of the frame, nothing where a number may lack and does, and of Python's own types."""
-    columns: dict[str, Column] = {
+    columns: dict[str, Values] = {
         "reasons": [None, "[]"],
         "id": pl.Series(["a", "b"]),
         "as_of": repeat("2026-01-01", 2),

@@ -1,8 +1,10 @@
 """Another champion, while the service runs: it comes whole or not at all, and every worker takes it."""
 
+import gc
 import json
 import os
 import shutil
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from serving.champion.loader import load_champion
 from serving.champion.refusal import Untried
 from serving.champion.watcher import ChampionWatcher, look_at, raise_marker, watch_champion
 from serving.environment import HOME_VARIABLE, INSECURE_LOCAL_VARIABLE
+from serving.garbage import spare_what_is_loaded
 from serving.state import LiveState, ServingState
 from tests.serving.champion.conftest import Watch, load_here, promote
 from tests.training.mutants import HOSTILE_PATHS
@@ -166,6 +169,32 @@ def test_bundle_goes(home: Path, live: LiveState, watch: Watch, bundle_folder: P
         watcher.reload(actor="ops")
     assert _version(live) == bundle_folder.name
     assert live.current.refused is not None
+
+
+def test_freed(home: Path, state: ServingState, other_folder: Path) -> None:
+    """Once another champion serves, nothing is left of the one before, nor of what was used to load it."""
+    left: list[weakref.ref[object]] = []
+
+    def load(home: Path) -> Bundle:
+        def used() -> object:
+            return used  # a cycle, which only the garbage collector frees
+
+        left.append(weakref.ref(used))
+        return load_here(home)
+
+    live, thresholds = LiveState(replace(state, champion=load(home))), gc.get_threshold()
+    watcher = ChampionWatcher(live, home, seconds=60, seen=look_at(home), load=load)
+    left.append(weakref.ref(live.current.bundle.model.value))
+    spare_what_is_loaded()
+    gc.disable()
+    try:
+        promote(home, other_folder.name)
+        assert watcher.look()
+    finally:
+        gc.enable()
+        gc.set_threshold(*thresholds)
+    assert _version(live) == other_folder.name
+    assert [each() for each in left] == [None] * 3
 
 
 @pytest.mark.parametrize("version", HOSTILE_PATHS)

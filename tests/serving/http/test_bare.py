@@ -5,18 +5,23 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.testclient import TestClient
 
 from serving.http.api import build_app
 from serving.http.bare import BareRoutes
+from serving.http.guards import ProblemBoundary
 from serving.http.problems import answer_with_problems
 from serving.http.queries import StrictRoute, describe_query
 from serving.http.score_routes import _ScoresQuery
 from serving.state import LiveState, ServingState
 from training.bundle import Bundle
 
-ERRORS = {"404": HTTPException(404, "No such score."), "500": ZeroDivisionError("alice@example.org")}
+ERRORS = {
+    "404": HTTPException(404, "No such score."),
+    "500": ZeroDivisionError("alice@example.org"),
+    "504": TimeoutError("alice@example.org"),
+}
 
 
 def build_errant() -> tuple[FastAPI, BareRoutes]:
@@ -51,10 +56,30 @@ def test_same_problems(query: str) -> None:
     assert (short.json(), short.headers) == (long.json(), long.headers)
 
 
-def test_unforeseen() -> None:
-    """An error that nobody foresaw passes on to the boundary, which answers it."""
-    with pytest.raises(ZeroDivisionError):
-        TestClient(build_errant()[1]).get("/v1/errant?customer_id=500")
+@pytest.mark.parametrize("status", [500, 504])
+def test_unforeseen(status: int) -> None:
+    """An error that nobody foresaw passes on to the boundary on either way, which answers it alike."""
+    path = f"/v1/errant?customer_id={status}"
+    with pytest.raises(type(ERRORS[str(status)])):
+        TestClient(build_errant()[1]).get(path)
+    long, short = (TestClient(ProblemBoundary(app)).get(path) for app in build_errant())
+    assert short.status_code == long.status_code == short.json()["status"] == status
+    assert (short.json(), short.headers) == (long.json(), long.headers)
+    assert "alice" not in short.text
+
+
+def test_no_writes() -> None:
+    """What changes something is passed on to the guards of writes, however bare its route is."""
+    app = FastAPI()
+    app.router.route_class = StrictRoute
+
+    @app.api_route("/v1/admin/errant", methods=["GET", "POST"])
+    async def errant(request: Request) -> Response:
+        return PlainTextResponse(f"{request.method} was bare")
+
+    client = TestClient(BareRoutes(PlainTextResponse("passed on"), app.routes))
+    assert client.get("/v1/admin/errant").text == "GET was bare"
+    assert client.post("/v1/admin/errant").text == "passed on"
 
 
 def test_same_answers(state: ServingState, bundle: Bundle) -> None:

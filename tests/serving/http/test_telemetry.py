@@ -1,14 +1,16 @@
 import asyncio
+import errno
+import io
 import json
 import logging
 import os
-import select
+import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -24,7 +26,14 @@ from serving.http.hiding import HiddenRequest, WholeRequest
 from serving.http.scrape import write_metrics
 from serving.http.telemetry import Telemetry
 from serving.state import LiveState, ServingState
-from serving.telemetry.logs import ACCESS_LOGGER, GatheringHandler, JsonFormatter, wrap_line, write_json_logs
+from serving.telemetry.logs import (
+    ACCESS_LOGGER,
+    GatheringHandler,
+    JsonFormatter,
+    flush_logs,
+    wrap_line,
+    write_json_logs,
+)
 from serving.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -175,25 +184,128 @@ def test_log_line(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
     assert SENT not in json.dumps(lines)
 
 
-def test_gathered_lines() -> None:
-    """What one turn of the event loop logs is written together, but never more than a pipe takes whole."""
-    reading, writing = os.pipe()
-    os.set_blocking(reading, False)
-    record = logging.LogRecord("bentoml", logging.INFO, "", 0, "x" * 999, (), None)
+class Pieces(io.RawIOBase):
+    """Keeps what is written, call by call, while its disk has room."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+        self.is_full = False
+
+    def writable(self) -> bool:
+        """Tell that it is open to writers."""
+        return True
+
+    def write(self, piece: Any) -> int:
+        """Keep a piece."""
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.kept.append(bytes(piece).decode())
+        return len(piece)
+
+
+def record_of(event: str, name: str = ACCESS_LOGGER) -> logging.LogRecord:
+    """Make a record; of an answered request, unless another logger is named."""
+    return logging.LogRecord(name, logging.INFO, "", 0, event, (), None)
+
+
+def build_handler(pieces: Pieces, *, is_buffered: bool) -> GatheringHandler:
+    """Build a handler that writes as to standard output: with Python's buffer, or without."""
+    binary: Any = io.BufferedWriter(pieces) if is_buffered else pieces
+    return GatheringHandler(io.TextIOWrapper(binary, write_through=not is_buffered))
+
+
+@pytest.fixture(params=[True, False])
+def pieces(request: pytest.FixtureRequest) -> tuple[Pieces, GatheringHandler]:
+    """What a handler writes, and the handler."""
+    kept = Pieces()
+    return kept, build_handler(kept, is_buffered=request.param)
+
+
+def test_gathered_lines(pieces: tuple[Pieces, GatheringHandler]) -> None:
+    """The requests that one turn of the loop answers are written together, but no more than a pipe takes whole."""
+    written, handler = pieces
 
     async def log(n_lines: int) -> list[int]:
+        written.kept.clear()
         for _ in range(n_lines):
-            handler.emit(record)
-        before = os.read(reading, 65_536) if n_lines * 1000 > select.PIPE_BUF else b""
+            handler.handle(record_of("x" * 999))
+        before = len(written.kept)
         await asyncio.sleep(0)
-        return [piece.count(b"\n") for piece in (before, os.read(reading, 65_536))]
+        return [before, *(piece.count("\n") for piece in written.kept)]
 
-    with os.fdopen(writing, "w") as stream, os.fdopen(reading):
-        handler = GatheringHandler(stream)
-        assert asyncio.run(log(3)) == [0, 3]
-        assert asyncio.run(log(6)) == [4, 2]
-        handler.emit(record)
-        assert os.read(reading, 65_536).count(b"\n") == 1
+    assert asyncio.run(log(3)) == [0, 3]
+    assert asyncio.run(log(6)) == [1, 4, 2]
+    handler.handle(record_of("alone"))
+    assert written.kept[-1] == "alone\n"
+
+
+def test_at_once(pieces: tuple[Pieces, GatheringHandler]) -> None:
+    """Whatever else is logged in a turn of the loop does not wait for its end, and comes after the requests."""
+    written, handler = pieces
+
+    async def log() -> list[str]:
+        handler.handle(record_of("a"))
+        handler.handle(record_of("b", "uvicorn.error"))
+        return [*written.kept]
+
+    assert asyncio.run(log()) == written.kept == ["a\nb\n"]
+
+
+def test_full_disk(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line that cannot be written is told of on standard error, and none that comes later is held back."""
+    written = Pieces()
+    handler = build_handler(written, is_buffered=False)
+
+    async def log(*events: str) -> None:
+        for event in events:
+            handler.handle(record_of(event))
+        await asyncio.sleep(0)
+
+    for is_full in (True, False):
+        written.is_full = is_full
+        asyncio.run(log("a", "b"))
+    assert written.kept == ["a\nb\n"]
+    assert capsys.readouterr().err.count("Logging error") == 1
+
+
+def test_ended_by_a_signal() -> None:
+    """What is logged in the turn of the loop in which SIGTERM ends the process is written all the same."""
+    code = """
+        import asyncio, logging, signal
+        from serving.telemetry.logs import log_request, write_json_logs
+        write_json_logs({"LIFESTAGE_LOG_FORMAT": "json"})
+        async def end():
+            log_request(status=200)
+            logging.getLogger("uvicorn.error").warning("Finished server process")
+            signal.raise_signal(signal.SIGTERM)
+        asyncio.run(end())
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == ["request", "Finished server process"]
+    assert done.returncode == -signal.SIGTERM
+
+
+def test_flushed() -> None:
+    """What is kept can be written without waiting, and where that fails nobody is told."""
+    written, logger = Pieces(), logging.getLogger()
+    handler = build_handler(written, is_buffered=False)
+    logger.addHandler(handler)
+
+    async def log() -> list[str]:
+        handler.handle(record_of("a"))
+        flush_logs()
+        kept = [*written.kept]
+        handler.handle(record_of("b"))
+        written.is_full = True
+        flush_logs()
+        return kept
+
+    try:
+        assert asyncio.run(log()) == written.kept == ["a\n"]
+    finally:
+        logger.removeHandler(handler)
 
 
 @pytest.fixture

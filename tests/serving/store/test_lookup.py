@@ -1,9 +1,13 @@
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
+from sqlalchemy import event
 
 from features.errors import StoreError
+from serving.store.lookup import Lookup
 from serving.store.score_store import ScoreStore, sqlite_url
 from tests.serving.score_rows import build_customers
 from tests.serving.store.databases import change
@@ -30,6 +34,27 @@ def test_after_a_failure(tmp_path: Path) -> None:
             store.get_current("c1")
         change(url, "ALTER TABLE mislaid RENAME TO objections")
         assert store.get_current("c1") is not None
+
+
+def test_failed_connection(tmp_path: Path) -> None:
+    """A connection that failed is closed, and the next customer is looked for on another."""
+    url, taken = sqlite_url(tmp_path / "scores.db"), SimpleQueue[sqlite3.Connection]()
+    with ScoreStore.open(url) as store:
+        publish(store, build_customers(2))
+        lookup = Lookup(store.engine)
+        event.listen(store.engine, "checkout", lambda driver, *_: taken.put(driver))
+        assert lookup.find("c1")
+        change(url, "ALTER TABLE objections RENAME TO mislaid")
+        with pytest.raises(sqlite3.OperationalError):
+            lookup.find("c1")
+        assert store.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # of pools that count
+        change(url, "ALTER TABLE mislaid RENAME TO objections")
+        assert lookup.find("c1")
+        failed, other = taken.get(), taken.get()
+        assert other is not failed
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            failed.execute("SELECT 1")
+        lookup.close()
 
 
 def test_given_back(store: ScoreStore) -> None:
