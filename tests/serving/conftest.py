@@ -11,12 +11,14 @@ from features.errors import ModelError
 from features.intake.shop import Shop
 from features.settings import load_settings
 from features.snapshot import to_day
+from serving import terminal
 from serving.batch import Publication, publish_scores, score_base
 from serving.state import ServingState, open_store
 from serving.store.score_store import ScoreStore, sqlite_url
+from tests.command_line import Outcome, Run, run_main
 from tests.serving.local_client import build_client
 from tests.serving.score_rows import WORDING
-from tests.serving.visited_shop import EARLIER, add_visitors, visited_settings
+from tests.serving.visited_shop import EARLIER, SETTINGS, add_visitors, visited_settings
 from tests.tiny_model import train_model, write_model
 from tests.whole_shop import AS_OF, TIMEZONE, WholeShop
 from training.bundle import Bundle, load_bundle
@@ -114,3 +116,25 @@ def visited_state(visited_store: ScoreStore, visited_bundle: Bundle) -> ServingS
 def visited(visited_state: ServingState) -> TestClient:
     """Call that service."""
     return build_client(visited_state)
+
+
+@pytest.fixture
+def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run commands over a `home`, in a folder with that shop's settings, on a terminal that folds nothing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIFESTAGE_HOME", str(home))
+    for console in (terminal.out, terminal.err):  # where COLUMNS is set from the start, a console keeps to it
+        monkeypatch.setattr(console, "_width", 1000)
+    (tmp_path / "lifestage.toml").write_text(SETTINGS, encoding="utf-8")
+
+    def call(*words: str) -> Outcome:
+        return run_main(monkeypatch, capsys, *words)
+
+    return call
+
+
+@pytest.fixture
+def files(visited_shop: Shop, visited_folder: Path) -> tuple[str, ...]:
+    """The flags that name that shop's files."""
+    assert visited_shop.events is not None
+    return ("--orders", str(visited_folder / "orders.csv"), "--events", str(visited_folder / "events.csv"))

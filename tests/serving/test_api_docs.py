@@ -2,10 +2,8 @@
 
 import re
 import shlex
-import shutil
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +12,11 @@ import httpx
 import pytest
 from crm_client import CrmClient, Customer, LifestageError
 
-from serving.access.keys import create_key, keys_path
 from serving.access.scopes import METRICS_PATH
 from serving.batch import Publication
 from serving.http.api import build_app, known_routes
-from serving.server import running_server
 from serving.state import LiveState
+from tests.serving.served_copy import serve_copy
 from tests.test_docs import ROOT
 from tests.whole_shop import AS_OF, WholeShop
 
@@ -40,13 +37,8 @@ def server(
     visited_home: Path, publications: tuple[Publication, Publication], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """Serve a copy of the visited shop's home, in a hurry with nobody."""
-    folder = tmp_path_factory.mktemp("docs")
-    home = Path(shutil.copytree(visited_home, folder / "home"))
-    config = folder / "lifestage.toml"
-    config.write_text("[serving]\nrequests_per_second = 20.0\nburst_requests = 30\n", encoding="utf-8")
-    at = datetime(2026, 1, 2, tzinfo=UTC)
-    keys = [create_key(keys_path(home), name=name, created_at=at, scopes=("admin",)) for name in ("docs", "crm")]
-    with running_server(home, config=config) as url:
+    folder, names = tmp_path_factory.mktemp("docs"), ("docs", "crm")
+    with serve_copy(visited_home, folder, requests_per_second=20.0, burst_requests=30, key_names=names) as (url, keys):
         yield Server(url, *keys)
 
 

@@ -16,20 +16,18 @@ from features.lifecycle.history import build_history, stages_at
 from features.lifecycle.stages import STAGES
 from features.lifecycle.vocabularies import SHIPPED, Wording, load_shipped_vocabulary, load_wording
 from features.snapshot import Snapshot, to_day
-from serving import terminal
 from serving.batch import Publication
 from serving.store.score_store import ScoreStore
-from tests.command_line import Outcome, Run, assert_refused, run_main
+from tests.command_line import Outcome, Run, assert_refused
 from tests.serving.own_words import write_plays, write_vocabulary
 from tests.serving.svg import read_svg
-from tests.serving.visited_shop import EARLIER
-from tests.whole_shop import AS_OF, TIMEZONE
+from tests.serving.visited_shop import EARLIER, SETTINGS
+from tests.whole_shop import AS_OF
 from training.bundle import Bundle
 
 Runs = tuple[Publication, Publication]
 CUSTOMER = "shopper-001"
 LABELLED = ("customer_id", "stage", "stage_label", "is_label_borrowed")
-SETTINGS = f'[orders]\ntimezone = "{TIMEZONE}"\nrows = "lines"\n'
 SHOWS = ("stages", "at-risk", "prospects", "changes", "metrics")
 # Each in one language, by turns; the routes are asked in both.
 every_word = pytest.mark.parametrize(
@@ -42,28 +40,6 @@ def home(visited_home: Path, visited_store: ScoreStore, tmp_path_factory: pytest
     """A copy of the home, in which commands may leave what they leave."""
     assert visited_store.runs()
     return Path(shutil.copytree(visited_home, tmp_path_factory.mktemp("commands") / "home"))
-
-
-@pytest.fixture
-def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run commands over it, in a folder with the shop's settings, on a terminal so wide that nothing is folded."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LIFESTAGE_HOME", str(home))
-    for console in (terminal.out, terminal.err):  # where COLUMNS is set from the start, a console keeps to it
-        monkeypatch.setattr(console, "_width", 1000)
-    (tmp_path / "lifestage.toml").write_text(SETTINGS, encoding="utf-8")
-
-    def call(*words: str) -> Outcome:
-        return run_main(monkeypatch, capsys, *words)
-
-    return call
-
-
-@pytest.fixture
-def files(visited_shop: Shop, visited_folder: Path) -> tuple[str, ...]:
-    """The flags that name the shop's files."""
-    assert visited_shop.events is not None
-    return ("--orders", str(visited_folder / "orders.csv"), "--events", str(visited_folder / "events.csv"))
 
 
 def done(outcome: Outcome) -> str:

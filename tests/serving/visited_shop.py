@@ -6,9 +6,10 @@ from typing import Any
 import polars as pl
 
 from features.settings import Settings
-from tests.whole_shop import AS_OF, EVENT_SCHEMA, WholeShop, whole_settings
+from tests.whole_shop import AS_OF, EVENT_SCHEMA, TIMEZONE, WholeShop, whole_settings
 
 EARLIER = date(2024, 2, 1)
+SETTINGS = f'[orders]\ntimezone = "{TIMEZONE}"\nrows = "lines"\n'  # as `lifestage.toml` says what commands need
 N_NEWCOMERS, N_COLD, N_HOT, N_REACHED, N_NEW, N_RETURNING = 12, 10, 8, 6, 9, 7
 N_PROSPECTS = N_COLD + N_HOT + N_REACHED + N_NEW + N_RETURNING
 TWIN = "twin"  # the id of a browser, and that of a person who registered

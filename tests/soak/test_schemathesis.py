@@ -3,19 +3,15 @@
 Reloads take longest: each tries the champion in a process apart.
 """
 
-import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
 
-from serving.access.keys import create_key, keys_path
 from serving.batch import Publication
 from serving.http.openapi import OPENAPI_PATH
-from serving.server import running_server
 from tests.serving.conftest import publications as publications  # noqa: PLC0414 - fixtures, for pytest to find here
 from tests.serving.conftest import visited_bundle as visited_bundle  # noqa: PLC0414 - as above
 from tests.serving.conftest import visited_folder as visited_folder  # noqa: PLC0414 - as above
@@ -23,6 +19,7 @@ from tests.serving.conftest import visited_home as visited_home  # noqa: PLC0414
 from tests.serving.conftest import visited_rows as visited_rows  # noqa: PLC0414 - as above
 from tests.serving.conftest import visited_shop as visited_shop  # noqa: PLC0414 - as above
 from tests.serving.http.drawn_calls import OPERATIONS, Case, draw_calls
+from tests.serving.served_copy import serve_copy
 
 N_CALLS = 500
 
@@ -40,12 +37,9 @@ def service(
     visited_home: Path, publications: tuple[Publication, Publication], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """Serve a copy of the visited shop's home, as fast as one likes."""
-    folder = tmp_path_factory.mktemp("soak")
-    home = Path(shutil.copytree(visited_home, folder / "home"))
-    config = folder / "lifestage.toml"
-    config.write_text("[serving]\nrequests_per_second = 1e6\nburst_requests = 1000000\n", encoding="utf-8")
-    key = create_key(keys_path(home), name="all", created_at=datetime(2026, 1, 2, tzinfo=UTC), scopes=("admin",))
-    with running_server(home, config=config) as url:
+    folder, most = tmp_path_factory.mktemp("soak"), 1_000_000
+    serving = serve_copy(visited_home, folder, requests_per_second=most, burst_requests=most, key_names=["all"])
+    with serving as (url, [key]):
         answer = httpx.get(f"{url}{OPENAPI_PATH}", headers={"Authorization": f"Bearer {key}"})
         yield Service(url, key, answer.json())
 

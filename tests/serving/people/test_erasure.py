@@ -18,7 +18,7 @@ from serving.batch import write_frame
 from serving.csv_export import to_csv
 from serving.people.desk import PeopleDesk, open_desk
 from serving.people.erasure import receipts_folder
-from serving.people.exports import list_exports, record_export, rewrite_exports
+from serving.people.exports import ExportOutcome, list_exports, record_export, rewrite_exports
 from serving.people.gate import build_guard
 from serving.people.identity import key_path, load_key, make_key
 from serving.people.schemas import Receipt
@@ -249,22 +249,33 @@ def test_lost_export(home: Path, tmp_path: Path) -> None:
     assert again.removed.exports[0].rows == 1
 
 
+def _rewrite_while(
+    others_write: Callable[[], object], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[ExportOutcome]:
+    """Rewrite the exports of `c1`, while others write as soon as a file has been read."""
+    read = pl.read_csv
+
+    def read_and_write(*arguments: Any, **named: Any) -> pl.DataFrame:
+        frame = read(*arguments, **named)
+        others_write()
+        return frame
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pl, "read_csv", read_and_write)
+        return rewrite_exports(home, "c1")
+
+
 def test_written_anew_meanwhile(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that a command writes anew and records while an erasure rewrites it keeps its new entry, and its rows."""
     path = tmp_path / "list.csv"
     path.write_text("customer_id\nc1\nc2\n", encoding="utf-8")
     record_export(home, path, kind="at-risk", at=AT)
-    read = pl.read_csv
 
-    def read_and_record(*arguments: Any, **named: Any) -> pl.DataFrame:
-        frame = read(*arguments, **named)
+    def write_and_record() -> None:
         path.write_text("customer_id\nc1\nc3\n", encoding="utf-8")
         record_export(home, path, kind="prospects", at=AT)
-        return frame
 
-    with monkeypatch.context() as patched:
-        patched.setattr(pl, "read_csv", read_and_record)
-        [outcome] = rewrite_exports(home, "c1")
+    [outcome] = _rewrite_while(write_and_record, home, monkeypatch)
     assert outcome.outcome == "cannot be rewritten"
     assert [export.kind for export in list_exports(home)] == ["prospects"]
     [outcome] = rewrite_exports(home, "c1")
@@ -288,16 +299,7 @@ def test_overwritten_meanwhile(home: Path, tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "list.csv"
     path.write_text("customer_id\nc1\nc2\n", encoding="utf-8")
     record_export(home, path, kind="at-risk", at=AT)
-    read = pl.read_csv
-
-    def read_and_overwrite(*arguments: Any, **named: Any) -> pl.DataFrame:
-        frame = read(*arguments, **named)
-        path.write_text("customer_id\nc3\n", encoding="utf-8")
-        return frame
-
-    with monkeypatch.context() as patched:
-        patched.setattr(pl, "read_csv", read_and_overwrite)
-        [outcome] = rewrite_exports(home, "c1")
+    [outcome] = _rewrite_while(lambda: path.write_text("customer_id\nc3\n", encoding="utf-8"), home, monkeypatch)
     assert outcome.outcome == "cannot be rewritten"
     assert path.read_text(encoding="utf-8") == "customer_id\nc3\n"
 

@@ -8,17 +8,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from features.intake.shop import Shop
-from serving import terminal
 from serving.people.erasure import receipts_folder
 from serving.people.schemas import Receipt
 from serving.people.traces import find_traces
 from serving.store.score_store import ScoreStore
-from tests.command_line import Outcome, Run, assert_refused, run_main
-from tests.whole_shop import AS_OF, TIMEZONE
+from tests.command_line import Run, assert_refused
+from tests.whole_shop import AS_OF
 
 GONE, OBJECTING, LINKED = "shopper-001", "shopper-002", "newcomer-00"
-SETTINGS = f'[orders]\ntimezone = "{TIMEZONE}"\nrows = "lines"\n'
 SCORE = ("score", "--as-of", AS_OF.isoformat())
 
 
@@ -27,28 +24,6 @@ def home(visited_home: Path, visited_store: ScoreStore, tmp_path: Path) -> Path:
     """A copy of a home whose champion has published two runs."""
     assert visited_store.runs()
     return Path(shutil.copytree(visited_home, tmp_path / "home"))
-
-
-@pytest.fixture
-def run(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run commands over it, on a terminal so wide that nothing is folded."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LIFESTAGE_HOME", str(home))
-    for console in (terminal.out, terminal.err):
-        monkeypatch.setattr(console, "_width", 1000)
-    (tmp_path / "lifestage.toml").write_text(SETTINGS, encoding="utf-8")
-
-    def call(*words: str) -> Outcome:
-        return run_main(monkeypatch, capsys, *words)
-
-    return call
-
-
-@pytest.fixture
-def files(visited_shop: Shop, visited_folder: Path) -> tuple[str, ...]:
-    """The flags that name the shop's files."""
-    assert visited_shop.events is not None
-    return ("--orders", str(visited_folder / "orders.csv"), "--events", str(visited_folder / "events.csv"))
 
 
 def ids(path: str) -> set[str]:
